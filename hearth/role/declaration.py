@@ -1,0 +1,116 @@
+"""What a role says of itself; everything that must agree about it is derived from this.
+
+A role is `roles/<name>.py` with a module-level `role = Role(...)` and one function marked
+`@role.deploy`. Its name is the file's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hearth.role.here import Here
+
+Audience = Literal["fleet", "lan", "host"]
+Access = Literal["read", "write", "readwrite"]
+Deploy = Callable[["Here"], None]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a role serves.
+
+    Args:
+        name: unique within the role, e.g. "mqtts".
+        number: TCP or UDP port.
+        tls: served with the guest's certificate; a role with such a port gets one.
+        audience: "lan": anybody on the LAN and the fleet; "fleet": guests whose roles need it;
+            "host": loopback only.
+        protocol: "tcp" or "udp".
+        health: a check of tests/verify by name ("tcp", "tls", "http", "mqtt"); None: "tls" or "tcp".
+    """
+
+    name: str
+    number: int
+    tls: bool = False
+    audience: Audience = "fleet"
+    protocol: Literal["tcp", "udp"] = "tcp"
+    health: str | None = None
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a client may do with MQTT topics below a filter (`+` and `#` as in MQTT 3.1.1, 4.7)."""
+
+    filter: str
+    access: Access = "readwrite"
+
+
+@dataclass(frozen=True)
+class Need:
+    """A port of another role that this role uses.
+
+    Args:
+        role: the provider's name.
+        port: the provider's port name.
+        topics: where the port is MQTT: what this role's user may read and write.
+        optional: the fleet may do without a provider.
+    """
+
+    role: str
+    port: str
+    topics: tuple[Topic, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Directory:
+    """State under a path that a backup must hold.
+
+    Args:
+        path: absolute path in the guest.
+        dump: command that writes a consistent copy to stdout; None: copy the files.
+        restore: command that reads it from stdin; None: unpack the files.
+    """
+
+    path: str
+    dump: str | None = None
+    restore: str | None = None
+
+
+@dataclass
+class Role:
+    """A role's declaration and its deploy function.
+
+    Args:
+        provides: ports it serves.
+        needs: ports of other roles it uses; those roles are deployed first.
+        state: what a backup must hold.
+        secrets: name patterns of the secrets it uses (`mqtt/*`), as fnmatch has them.
+    """
+
+    provides: tuple[Port, ...] = ()
+    needs: tuple[Need, ...] = ()
+    state: tuple[Directory, ...] = ()
+    secrets: tuple[str, ...] = ()
+    name: str = ""  # set by the catalogue from the file's name
+    deployer: Deploy | None = field(default=None, repr=False)
+
+    def deploy(self, function: Deploy) -> Deploy:
+        """Mark the function that installs, configures and activates the role on one guest."""
+        self.deployer = function
+        return function
+
+    @property
+    def needs_certificate(self) -> bool:
+        """True where a port is TLS: the guest then gets a certificate."""
+        return any(port.tls for port in self.provides)
+
+    def port(self, name: str) -> Port:
+        """The port of this name; KeyError when there is none."""
+        for port in self.provides:
+            if port.name == name:
+                return port
+        raise KeyError(name)
