@@ -1,0 +1,1 @@
+"""The fleet file: model, loader, checks."""

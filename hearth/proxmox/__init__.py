@@ -1,0 +1,1 @@
+"""Proxmox VE: reading it, planning, converging."""

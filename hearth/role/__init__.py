@@ -1,0 +1,1 @@
+"""Roles: what they declare, and what follows from it."""
