@@ -1,0 +1,8 @@
+"""Make the home what inventory/fleet.yaml says it is."""
+
+from hearth.deploy import guest, node, roles
+
+node.prepare()  # templates and images that guests to be created need
+guest.present()  # created, changed in place, started
+roles.apply()  # every role of this guest, in the order of their needs
+guest.restart_last()  # the restart of a guest that this very run passes through

@@ -1,0 +1,1 @@
+"""The steps of deploy.py: the node, the guests, their roles."""

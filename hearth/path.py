@@ -1,0 +1,55 @@
+"""Which guests of the fleet this very run passes through.
+
+Restarting one of them cuts the run's own line, so that is said, and done last; replacing or destroying one is refused.
+A run passes through a guest when it runs on it, when the way to another fleet address leads through it, or
+when the admin's SSH session comes in through it (the subnet router hides them behind its own address).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Collection, Iterable
+
+from hearth.fleet.model import Fleet
+
+
+def guests_on_path(fleet: Fleet, addresses: Collection[str]) -> frozenset[str]:
+    """The names of the guests that own one of these addresses (pure)."""
+    wanted = set(addresses)
+    return frozenset(
+        guest.name for guest in fleet.guests if {str(guest.address), str(guest.address6)} & (wanted - {"None"})
+    )
+
+
+def addresses_on_path(fleet: Fleet) -> frozenset[str]:
+    """This machine's own addresses, the gateways towards the fleet's nodes and guests, and the SSH client's."""
+    targets = [str(node.address) for node in fleet.nodes]
+    targets += [str(guest.address) for guest in fleet.guests if guest.address and guest.address != "dhcp"]
+    return frozenset((*_own_addresses(), *_gateways(targets), *os.environ.get("SSH_CONNECTION", "").split()[:1]))
+
+
+def _ip(*arguments: str) -> list[dict[str, object]]:
+    tool = shutil.which("ip") or "/usr/sbin/ip"
+    try:
+        done = subprocess.run([tool, "-json", *arguments], capture_output=True, text=True, timeout=5, check=False)
+        answer = json.loads(done.stdout or "[]")
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return []  # no iproute2 here (macOS): then the SSH client's address alone tells
+    return answer if isinstance(answer, list) else []
+
+
+def _own_addresses() -> Iterable[str]:
+    for link in _ip("address"):
+        infos = link.get("addr_info")
+        for info in infos if isinstance(infos, list) else ():
+            yield str(info.get("local"))
+
+
+def _gateways(targets: Iterable[str]) -> Iterable[str]:
+    for target in targets:
+        for route in _ip("route", "get", target):
+            if "gateway" in route:
+                yield str(route["gateway"])
