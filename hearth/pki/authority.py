@@ -1,0 +1,142 @@
+"""Our own certificate authority, and a certificate for each guest that serves TLS.
+
+Everything is kept in the secrets: `ca/key`, `ca/cert`, `ca/backup-key`, and for each guest
+`tls/<guest>/key` and `tls/<guest>/cert`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from hearth.errors import HearthError
+from hearth.pki.certificates import (
+    Address,
+    Issuer,
+    Names,
+    PrivateKey,
+    ca_certificate,
+    certificate_pem,
+    key_pem,
+    leaf_certificate,
+    load_certificate,
+    load_key,
+    names_of,
+    new_key,
+    pin,
+    signed_by,
+    wanted_names,
+)
+from hearth.secrets import Secret, SecretStore
+
+RENEW = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A guest's certificate, its private key, and the CA's certificate (`chain_pem`), all PEM."""
+
+    cert_pem: str
+    key_pem: Secret
+    chain_pem: str
+
+    @property
+    def fullchain_pem(self) -> str:
+        """The certificate followed by the CA's."""
+        return self.cert_pem + self.chain_pem
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Authority:
+    """The CA of this home.
+
+    Args:
+        store: where keys and certificates are kept; `store.save()` writes what is new.
+        clock: the time, UTC.
+    """
+
+    def __init__(self, store: SecretStore, clock: Callable[[], datetime] = _now) -> None:
+        self._store = store
+        self._clock = clock
+
+    @property
+    def ca_pem(self) -> str:
+        """The CA's certificate, PEM; generated on first use."""
+        return certificate_pem(self._issuer().certificate)
+
+    def pins(self) -> tuple[str, str]:
+        """What a phone pins: base64 of SHA-256 over the public keys of the CA and of the backup CA."""
+        return pin(self._key("ca/key")), pin(self._key("ca/backup-key"))
+
+    def leaf(self, guest: str, names: Sequence[str], addresses: Sequence[Address | str]) -> Leaf:
+        """The guest's certificate: the stored one while it fits, else a new one with a new key.
+
+        It fits while its names are the wanted ones, it has 30 days or more left, our CA signed it, and the
+        stored key is its own.
+
+        Args:
+            guest: the guest's name; it is always among the names.
+            names: further DNS names, ASCII.
+            addresses: IPv4 and IPv6 addresses.
+
+        Raises:
+            HearthError: a name or an address is none, the CA ends too soon, or a stored part is damaged.
+        """
+        wanted = wanted_names(guest, names, addresses)
+        pair = self._stored(guest)
+        if pair is None or not self._fits(*pair, wanted):
+            pair = self._issue(guest, wanted)
+        certificate, key = pair
+        return Leaf(certificate_pem(certificate), Secret(key_pem(key)), self.ca_pem)
+
+    # ----------------------------------------------------------------- internal
+
+    def _key(self, name: str) -> PrivateKey:
+        return load_key(name, self._store.ensure(name, lambda: key_pem(new_key())))
+
+    def _issuer(self) -> Issuer:
+        self._key("ca/backup-key")  # made together with the CA: phones pin both
+        key = self._key("ca/key")
+        text = self._store.ensure("ca/cert", lambda: certificate_pem(ca_certificate(key, self._clock())))
+        certificate = load_certificate("ca/cert", text)
+        if certificate.public_key() != key.public_key():
+            remedy = "restore the secrets file, or hearth secrets remove ca/cert"
+            raise HearthError("use the CA", "ca/cert does not belong to ca/key", remedy)
+        return Issuer(certificate, key)
+
+    def _stored(self, guest: str) -> tuple[x509.Certificate, PrivateKey] | None:
+        certificate, key = self._store.find(f"tls/{guest}/cert"), self._store.find(f"tls/{guest}/key")
+        if certificate is None or key is None:
+            return None
+        return load_certificate(f"tls/{guest}/cert", certificate), load_key(f"tls/{guest}/key", key)
+
+    def _fits(self, certificate: x509.Certificate, key: PrivateKey, wanted: Names) -> bool:
+        now = self._clock()
+        return (
+            certificate.not_valid_before_utc <= now
+            and certificate.not_valid_after_utc - now >= RENEW
+            and names_of(certificate) == wanted
+            and certificate.public_key() == key.public_key()
+            and signed_by(certificate, self._issuer().certificate)
+        )
+
+    def _issue(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
+        issuer, now = self._issuer(), self._clock()
+        end = issuer.certificate.not_valid_after_utc
+        if end - now < RENEW:
+            raise HearthError(
+                f"issue a certificate for {guest}",
+                f"our CA's own ends on {end:%Y-%m-%d}",
+                "hearth secrets remove ca/cert, run again, and install the new CA certificate on the phones",
+            )
+        key = new_key()
+        certificate = leaf_certificate(guest, wanted, key, issuer, now)
+        self._store.put(f"tls/{guest}/key", key_pem(key))
+        self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
+        return certificate, key
