@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +37,7 @@ HEARTH_PRIVILEGES = (
     "VM.Config.Network",
     "VM.Config.Options",
     "VM.GuestAgent.Audit",
+    "VM.Monitor",
     "VM.PowerMgmt",
     "VM.Snapshot",
     "VM.Snapshot.Rollback",
@@ -69,7 +68,7 @@ def furnish(pve: Pve, node: str = "pve", images: bool = True) -> Tokens:
     if images:
         pve.store_file("local", DEBIAN_TEMPLATE.rpartition("/")[2], 120 * 1024**2, "vztmpl")
         pve.store_file("local", DEBIAN_IMAGE.rpartition("/")[2], 350 * 1024**2, "import")
-    return Tokens(hearth=_hearth(pve), root=_token(pve, "root@pam!admin"))
+    return Tokens(hearth=_hearth(pve), root=pve.add_token("root@pam!admin", privsep=False))
 
 
 def _storages() -> dict[str, dict[str, object]]:
@@ -96,12 +95,10 @@ def _storages() -> dict[str, dict[str, object]]:
     }
 
 
-def _token(pve: Pve, tokenid: str) -> str:
-    secret = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
-    pve.apitokens[tokenid] = secret
-    return f"{tokenid}={secret}"
-
-
 def _hearth(pve: Pve) -> str:
-    pve.grant("hearth@pve", "/", *HEARTH_PRIVILEGES)
-    return _token(pve, "hearth@pve!deploy")
+    """Hearth's own user, role and token, as `hearth doctor` tells the admin to make them."""
+    pve.access.custom["Hearth"] = frozenset(HEARTH_PRIVILEGES) & pve.access.privileges
+    token = pve.add_token("hearth@pve!deploy")
+    for who in ("hearth@pve", "hearth@pve!deploy"):
+        pve.give("/", "Hearth", who)
+    return token

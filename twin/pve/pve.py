@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from fakepve import FakePve
+from twin.pve.access import Access
+from twin.pve.access_acl import AccessAcl
+from twin.pve.access_users import AccessUsers
+from twin.pve.edge import Edge
+from twin.pve.forms import Forms
+from twin.pve.login import Login
 
 
-class Pve(FakePve):
+class Pve(Edge, Forms, Login, AccessUsers, AccessAcl):
     """A fake Proxmox VE that answers as the recordings of a real one do.
 
     Args:
@@ -18,5 +23,9 @@ class Pve(FakePve):
         super().__init__(host=host, port=port)
         self.version = version
         self.release_version = ".".join(version.split(".")[:2])
-        # With fakepve's default None even token users pass checks that are for root@pam only.
-        self.acl: dict[str, list[tuple[str, set[str]]]] = {}
+        self.access = Access(self.major)
+
+    @property
+    def major(self) -> int:
+        """Proxmox VE's major version."""
+        return int(self.version.partition(".")[0])

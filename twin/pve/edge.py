@@ -1,0 +1,66 @@
+"""Corrections at the HTTP edge, before and after any handler.
+
+Recordings 858, 867-869 (methods that the daemon does not take), 863 (unknown format), 12-15 and 330
+(an empty 401). Source: PVE/APIServer/AnyEvent.pm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from fakepve.server import FORMATS
+
+from twin.pve.login import REFUSAL_DELAY
+from twin.pve.request_log import RequestLog
+
+_METHODS = ("GET", "POST", "PUT", "DELETE")
+
+
+class Edge(RequestLog):
+    """Wraps the whole application in what Proxmox's daemon does itself."""
+
+    def _build_app(self) -> Any:
+        app = super()._build_app()
+        app.middlewares.insert(0, self._edge)
+        return app
+
+    @web.middleware
+    async def _edge(self, request: Any, handler: Any) -> Any:
+        status = 0
+        try:
+            response = await self._early(request)
+            if response is None:
+                response = await handler(request)
+            if isinstance(response, web.Response) and response.status == web.HTTPUnauthorized.status_code:
+                response = await self._refused(request, response)
+            status = response.status
+            return response
+        finally:
+            # A connection that is dropped or given up is logged too, with status 0.
+            self.log.add(request, status)
+
+    async def _early(self, request: Any) -> Any:
+        """What the daemon refuses before it looks at the path's own method."""
+        if request.method not in _METHODS:
+            return _plain(501, f"method '{request.method}' not available", "")
+        if request.method == "DELETE" and request.can_read_body:
+            text = "Unexpected content for method 'DELETE'"
+            return _plain(501, text, text)
+        if request.path.startswith("/api2/") and not request.path.startswith(FORMATS):
+            kind, _, rest = request.path.removeprefix("/api2/").partition("/")
+            text = f"no formatter for uri /{rest}, {kind}"
+            return _plain(501, text, text)
+        return None
+
+    async def _refused(self, request: Any, response: Any) -> Any:
+        await self.pause(REFUSAL_DELAY)
+        if request.path.endswith("/access/ticket"):
+            return response
+        return _plain(401, response.reason, "")
+
+
+def _plain(status: int, reason: str, text: str) -> Any:
+    answer = web.Response(status=status, reason=reason, text=text)
+    answer.force_close()
+    return answer
