@@ -63,6 +63,7 @@ class Image(Frozen):
     kind: Kind
     url: str
     checksum: str | None = None  # "sha512:HEX"
+    disk: int | None = None  # MiB: the smallest disk it fits on, where declared
 
     @property
     def filename(self) -> str:
