@@ -89,12 +89,15 @@ class Role:
         needs: ports of other roles it uses; those roles are deployed first.
         state: what a backup must hold.
         secrets: name patterns of the secrets it uses (`mqtt/*`), as fnmatch has them.
+        packages: Debian packages it uses; those of all roles of a guest are installed in one go by `base`,
+            before any other role's operations.
     """
 
     provides: tuple[Port, ...] = ()
     needs: tuple[Need, ...] = ()
     state: tuple[Directory, ...] = ()
     secrets: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     name: str = ""  # set by the catalogue from the file's name
     deployer: Deploy | None = field(default=None, repr=False)
 

@@ -1,0 +1,116 @@
+"""Units that run, read their files as they are now, and stay up."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Sequence
+from datetime import datetime
+
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from hearth.ops.facts import Unit, UnitState
+from hearth.ops.files import File, differing
+
+WITHIN = 30  # seconds until a unit must be up and have stayed up
+
+
+@operation()
+def service(
+    unit: str,
+    restart_on: Sequence[File] = (),
+    reload_on: Sequence[File] = (),
+    ports: Sequence[int] = (),
+    stays: float = 2.0,
+) -> Generator[PyinfraCommand, None, None]:
+    """
+    A unit that is enabled, running, and has read its files.
+
+    + unit: full name, with its suffix
+    + restart_on: files after whose change it must be restarted
+    + reload_on: files after whose change a reload is enough
+    + ports: TCP ports that must be listening afterwards
+    + stays: seconds for which it must run without a new main process
+
+    Whether it has read a file is asked of the guest: the file's change time against the unit's last start or
+    reload. So a run that was interrupted between the two is mended by the next one. pyinfra's own operation
+    reports success for a unit that crashes in a loop; this one watches it and shows its status and log when
+    it fails. A unit whose own conditions do not hold (systemd-timesyncd in a container) is left alone.
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.service(
+            name="Run Mosquitto", unit="mosquitto.service", restart_on=[config], reload_on=[acl], ports=[8883]
+        )
+    """
+    watched = [*restart_on, *reload_on]
+    now = host.get_fact(Unit, unit=unit, paths=[file.path for file in watched])
+    # Files that still differ are being planned: at execution they are in place before this is asked.
+    planned = {file.path for file in differing(watched)} if watched else set()
+    steps = decide(now, {file.path for file in restart_on}, {file.path for file in reload_on}, planned)
+    if not steps:
+        host.noop(f"{unit} runs, with its files as they are")
+        return
+    yield StringCommand(script(unit, steps, ports, stays))
+
+
+def decide(unit: UnitState, restart_on: set[str], reload_on: set[str], planned: set[str]) -> list[str]:
+    """What systemctl is to do, in order: of daemon-reload, enable, start, restart, reload.
+
+    Args:
+        unit: how it is now.
+        restart_on: paths whose change needs a restart.
+        reload_on: paths whose change needs a reload.
+        planned: paths that this run is about to change.
+    """
+    changed = dict(unit.changed)
+
+    def unread(paths: set[str], since: datetime | None) -> bool:
+        return any(path in planned or (since and path in changed and changed[path] > since) for path in paths)
+
+    steps = ["daemon-reload"] if unit.stale else []
+    steps += [] if unit.enabled else ["enable"]
+    if not unit.active:
+        return steps if unit.skipped else [*steps, "start"]
+    if unread(restart_on, unit.started):
+        return [*steps, "restart"]
+    return [*steps, "reload"] if unread(reload_on, unit.told) else steps
+
+
+def script(unit: str, steps: Sequence[str], ports: Sequence[int], stays: float) -> str:
+    """The shell script that takes the steps and watches the unit afterwards."""
+    name = shlex.quote(unit)
+    listening = " ".join(f"{port:04X}" for port in ports)
+    calls = [
+        "systemctl daemon-reload" if step == "daemon-reload" else f"systemctl -q {step} {name}"
+        for step in steps
+    ]
+    return f"""
+fail() {{
+  echo "{unit}: $1" >&2
+  systemctl --no-pager --full --lines=30 status {name} >&2
+  exit 1
+}}
+show() {{ systemctl show -p "$1" --value {name}; }}
+systemctl reset-failed {name} 2>/dev/null
+{chr(10).join(f'{call} || fail "{call} failed"' for call in calls)}
+[ "$(show ActiveState)" = inactive ] && [ "$(show ConditionResult)" = no ] && exit 0
+tries=0 quiet=0 process=
+while [ "$quiet" -lt {max(1, round(stays * 5))} ]; do
+  tries=$((tries + 1))
+  [ "$tries" -le {WITHIN * 5} ] || fail "it is $(show ActiveState), restarted $(show NRestarts) times$missing"
+  [ "$(show ActiveState)" != failed ] || fail "it failed"
+  now=$(show MainPID)/$(show ActiveState)
+  missing=
+  for port in {listening}; do
+    grep -qiE ":$port [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null && continue
+    missing="$missing, nothing listens on port 0x$port"
+  done
+  case "$now$missing" in */active) ;; *) process= ;; esac
+  if [ "$now" = "$process" ]; then quiet=$((quiet + 1)); else quiet=0 process=$now; fi
+  sleep 0.2
+done
+"""

@@ -1,0 +1,188 @@
+"""What a role's deploy function is given: where it is, and what the fleet says around it.
+
+Deploy functions run while pyinfra prepares, when the guest may not exist yet: every fact then gives its
+default. So a role never branches in Python on what a guest's facts say; it branches on the fleet, and on
+operations through `_if`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from hearth.errors import HearthError
+from hearth.ops.files import File
+from hearth.role.certificates import certificate_for, fixed_addresses, host_names
+from hearth.role.declaration import Port, Role
+
+if TYPE_CHECKING:
+    from hearth.fleet.model import Fleet, Guest
+    from hearth.pki import Authority, Leaf
+    from hearth.secrets import SecretStore
+
+
+class RunLike(Protocol):
+    """What Here takes from the run (hearth.run.Run)."""
+
+    @property
+    def project(self) -> Path: ...
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def roles(self) -> Mapping[str, Role]: ...
+    @property
+    def secrets(self) -> SecretStore: ...
+    @property
+    def authority(self) -> Authority: ...
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A guest that serves a port.
+
+    Args:
+        guest: the guest.
+        port: the port.
+    """
+
+    guest: Guest
+    port: Port
+
+
+class Here:
+    """One role on one guest.
+
+    Args:
+        run: the run.
+        guest: the guest being prepared.
+        host: its pyinfra host; `host.data` has the values of group_data.
+        role: the role whose deploy function is called.
+    """
+
+    def __init__(self, run: RunLike, guest: Guest, host: Any, role: Role) -> None:
+        self.run = run
+        self.guest = guest
+        self.host = host
+        self.role = role
+
+    @property
+    def fleet(self) -> Fleet:
+        """The whole fleet."""
+        return self.run.fleet
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """Every role there is, by name."""
+        return self.run.roles
+
+    @property
+    def secrets(self) -> SecretStore:
+        """The store; `ensure(name, generate)` generates what is missing."""
+        return self.run.secrets
+
+    @property
+    def authority(self) -> Authority:
+        """The fleet's own certificate authority."""
+        return self.run.authority
+
+    def value(self, name: str) -> Any:
+        """A value of group_data/<role>.py, asked for without the role's prefix: `here.value("log_level")`.
+
+        Raises:
+            HearthError: neither group_data nor the guest has it.
+        """
+        full = f"{self.role.name}_{name}"
+        try:
+            return getattr(self.host.data, full)
+        except AttributeError:
+            raise HearthError(
+                f"deploy {self.role.name} on {self.guest.name}",
+                f"{full} is not set",
+                f"set it in group_data/{self.role.name}.py",
+            ) from None
+
+    def port(self, name: str) -> Port:
+        """A port of this role by its name; KeyError when there is none."""
+        return self.role.port(name)
+
+    def providers(self, address: str) -> tuple[Provider, ...]:
+        """The guests that serve `role.port`, in the fleet's order: `here.providers("mosquitto.mqtts")`."""
+        role, _, port = address.partition(".")
+        found = self.roles[role].port(port)
+        return tuple(Provider(guest, found) for guest in self.fleet.with_role(role))
+
+    def certificate(self) -> Leaf:
+        """This guest's certificate and key.
+
+        Raises:
+            HearthError: none of its roles declares a TLS port.
+        """
+        names = certificate_for(self.guest, self.fleet, self.roles)
+        if names is None:
+            raise HearthError(
+                f"give {self.guest.name} a certificate",
+                "none of its roles serves TLS",
+                "declare a port with tls=True",
+            )
+        return self.authority.leaf(self.guest.name, names.names, names.addresses)
+
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages of all roles of this guest, sorted."""
+        return tuple(sorted({name for role in self.guest.roles for name in self.roles[role].packages}))
+
+    def host_lines(self) -> tuple[str, ...]:
+        """Lines of /etc/hosts for every guest and node with a fixed address, this guest's own first."""
+        guests = sorted(self.fleet.guests, key=lambda guest: guest.name != self.guest.name)
+        lines = [
+            _host_line(address, host_names(guest, self.fleet))
+            for guest in guests
+            for address in fixed_addresses(guest)
+        ]
+        taken = {guest.name for guest in guests}
+        return (
+            *lines,
+            *(f"{node.address} {node.name}" for node in self.fleet.nodes if node.name not in taken),
+        )
+
+    def template(self, source: str, path: str, **attributes: Any) -> File:
+        """Render templates/<role>/<source> to a file of the guest.
+
+        The template sees `here` and whatever is in `values`; an undefined name is an error.
+
+        Args:
+            source: the template's name within the role's folder.
+            path: absolute path on the guest.
+            attributes: `values`, a mapping for the template; the rest goes to `hearth.ops.files.File`.
+
+        Raises:
+            HearthError: the template is missing or cannot be rendered; its line is named.
+        """
+        values = attributes.pop("values", {})
+        return File(path, self.render(source, **values), **attributes)
+
+    def render(self, source: str, **values: Any) -> str:
+        """The text of templates/<role>/<source>; see `template`."""
+        folder = self.run.project / "templates" / self.role.name
+        environment = Environment(
+            loader=FileSystemLoader(folder),
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        try:
+            return environment.get_template(source).render(here=self, **values)
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            where = f"{folder / source}:{line}" if line else str(folder / source)
+            raise HearthError(f"render {where}", str(error) or type(error).__name__) from error
+
+
+def _host_line(address: IPv4Address | IPv6Address, names: tuple[str, ...]) -> str:
+    # The full name first: that is what `hostname --fqdn` answers, hosts(5).
+    return " ".join([str(address), *reversed(names)])

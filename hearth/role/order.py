@@ -1,0 +1,39 @@
+"""The order in which roles are deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hearth.errors import HearthError
+from hearth.role.declaration import Role
+
+FIRST = "base"
+
+
+def in_order(roles: Mapping[str, Role]) -> tuple[str, ...]:
+    """Every role after the roles it needs; `base` first of all; otherwise as the mapping has them.
+
+    A need for a role that is not in the mapping, and a role's need for itself (a bridge between two brokers),
+    order nothing.
+
+    Raises:
+        HearthError: roles need each other in a circle, which is named.
+    """
+    order: list[str] = []
+    for name in sorted(roles, key=lambda name: name != FIRST):
+        _visit(name, roles, order, ())
+    return tuple(order)
+
+
+def _visit(name: str, roles: Mapping[str, Role], order: list[str], path: tuple[str, ...]) -> None:
+    if name in order:
+        return
+    if name in path:
+        circle = " -> ".join((*path[path.index(name) :], name))
+        raise HearthError(
+            "order the roles", f"they need each other in a circle: {circle}", "drop one of the needs"
+        )
+    for need in roles[name].needs:
+        if need.role in roles and need.role != name:
+            _visit(need.role, roles, order, (*path, name))
+    order.append(name)

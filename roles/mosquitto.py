@@ -1,0 +1,80 @@
+"""Mosquitto, the MQTT broker: TLS on 8883, and 1883 for the LAN; a user for every service and device."""
+
+from __future__ import annotations
+
+from hearth.errors import HearthError
+from hearth.ops import files, systemd
+from hearth.ops.files import File
+from hearth.role.acl import MqttUser, acl_text, mqtt_users
+from hearth.role.declaration import Directory, Port, Role
+from hearth.role.here import Here
+from hearth.secrets import SecretStore, mqtt_user
+
+LEVELS = ("error", "warning", "notice", "information", "debug")
+
+role = Role(
+    provides=(
+        Port("mqtts", 8883, tls=True, audience="lan", health="mqtt"),
+        Port("mqtt", 1883, audience="lan", health="mqtt"),
+    ),
+    state=(Directory("/var/lib/mosquitto"),),
+    secrets=("mqtt/*", "mqtt-salt/*", "tls/*"),
+    packages=("mosquitto",),
+)
+
+
+@role.deploy
+def mosquitto(here: Here) -> None:
+    """Put all of the broker's files in place after a scratch start has proven them together."""
+    users = mqtt_users(here.fleet, here.roles, here.value("devices"))
+    certificate = here.certificate()
+    scratch = here.template("scratch-start.sh", "/usr/local/lib/hearth/mosquitto-scratch-start", mode="755")
+    config = here.template("mosquitto.conf.j2", "/etc/mosquitto/mosquitto.conf")
+    live = [
+        here.template(
+            "settings.conf.j2",
+            "/etc/mosquitto/hearth.d/settings.conf",
+            values={"types": log_types(here.value("log_level"))},
+        ),
+        own("/etc/mosquitto/passwords", password_text(users, here.secrets)),
+        own("/etc/mosquitto/acl", acl_text(users)),
+        File("/etc/mosquitto/tls/server.crt", certificate.cert_pem),
+        own("/etc/mosquitto/tls/server.key", certificate.key_pem.reveal()),
+    ]
+    files.present(
+        name="Configure Mosquitto",
+        files=[scratch, config, *live],
+        check="sh {candidate} {stage}",
+    )
+    unit = here.template("unit.conf.j2", "/etc/systemd/system/mosquitto.service.d/hearth.conf")
+    files.present(name="Confine Mosquitto", files=[unit])
+    systemd.service(
+        name="Run Mosquitto",
+        unit="mosquitto.service",
+        restart_on=[config, unit],
+        reload_on=live,
+        ports=[port.number for port in role.provides],
+    )
+
+
+def own(path: str, content: str) -> File:
+    """A file that only the broker may read, and owns: later versions will refuse others' (2.0.18 warns)."""
+    return File(path, content, "mosquitto", "mosquitto", "600", secret=True)
+
+
+def password_text(users: tuple[MqttUser, ...], secrets: SecretStore) -> str:
+    """The password file: `name:$7$...` a user. Salts are kept: the same password gives the same line."""
+    return "".join(f"{user.name}:{mqtt_user(secrets, user.name).hash.reveal()}\n" for user in users)
+
+
+def log_types(level: str) -> tuple[str, ...]:
+    """Mosquitto's log types for a level: it and all that are graver.
+
+    Raises:
+        HearthError: there is no such level.
+    """
+    if level not in LEVELS:
+        raise HearthError(
+            "configure Mosquitto", f"mosquitto_log_level is {level!r}", f"use one of {', '.join(LEVELS)}"
+        )
+    return LEVELS[: LEVELS.index(level) + 1]
