@@ -104,7 +104,7 @@ class Api:
         """The `data` of a DELETE; parameters travel in the query (a body is a 501). Raises as `put`."""
         return self._write("DELETE", path, params)
 
-    def task(self, method: str, path: str, what: str, timeout: float = 600.0, **params: Any) -> list[str]:
+    def task(self, method: str, path: str, what: str, patience: float = 600.0, **params: Any) -> list[str]:
         """Write, wait for the task that it started, and give its log.
 
         A task that ends because of a lock is started again until `lock_timeout` is over.
@@ -112,7 +112,7 @@ class Api:
         Args:
             method: "POST", "PUT" or "DELETE".
             what: words for errors, e.g. "start guest comms".
-            timeout: seconds that the task may take.
+            patience: seconds that the task may take.
 
         Raises:
             ApiError, LostAnswerError: as `put`. TaskError: the task failed.
@@ -123,20 +123,20 @@ class Api:
             if not isinstance(upid, str) or not upid.startswith("UPID:"):
                 return []
             try:
-                self.wait(upid, what, timeout)
+                self.wait(upid, what, patience)
                 return self.log(upid)
             except TaskError as error:
                 if not faults.is_lock(error.exitstatus) or self.clock() >= deadline:
                     raise
             self.sleep(LOCK_PAUSE)
 
-    def wait(self, upid: str, what: str, timeout: float = 600.0) -> str:
+    def wait(self, upid: str, what: str, patience: float = 600.0) -> str:
         """Wait until a task has ended well.
 
         A look that got no answer is not a failure of the task: it is taken again.
 
         Args:
-            upid: the task. what: words for errors. timeout: seconds.
+            upid: the task. what: words for errors. patience: seconds.
 
         Returns:
             The exit status: "OK" or "WARNINGS: n", both success.
@@ -144,7 +144,7 @@ class Api:
         Raises:
             TaskError: it failed (with the tail of its log), or the time is over.
         """
-        deadline, pause = self.clock() + timeout, POLL_FIRST
+        deadline, pause = self.clock() + patience, POLL_FIRST
         while True:
             try:
                 status = self.get(f"/nodes/{faults.node_of(upid)}/tasks/{upid}/status")
@@ -155,7 +155,7 @@ class Api:
             if status.get("status") == "stopped":
                 return self._ended(upid, what, str(status.get("exitstatus") or "no exit status"))
             if self.clock() >= deadline:
-                raise TaskError(what, f"its task has not ended after {timeout:.0f} s ({upid})", "")
+                raise TaskError(what, f"its task has not ended after {patience:.0f} s ({upid})", "")
             self.sleep(pause)
             pause = min(pause * 1.5, POLL_LAST)
 
