@@ -58,8 +58,6 @@ def told(action: str) -> Iterator[None]:
     """Say what was being done when Proxmox refused a request; who cannot be reached says so himself."""
     try:
         yield
-    except TaskError:
-        raise
     except ApiError as error:
         if error.status is None or not error.action.startswith(("GET ", "PUT ", "POST ", "DELETE ")):
             raise
