@@ -1,7 +1,7 @@
 """The privileges that Hearth's token needs, each with its path and its reason.
 
-Sources: the `permissions` of each API method (https://pve.proxmox.com/pve-docs/api-viewer/), and what is checked
-by value in PVE::API2::Qemu (check_vm_modify_config_perm, check_storage_access), PVE::LXC
+Sources: the `permissions` of each API method (https://pve.proxmox.com/pve-docs/api-viewer/), and what
+is checked by value in PVE::API2::Qemu (check_vm_modify_config_perm, check_storage_access), PVE::LXC
 (check_ct_modify_config_perm) and PVE::API2::LXC (create_vm).
 """
 

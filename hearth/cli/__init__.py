@@ -1,0 +1,5 @@
+"""The `hearth` command."""
+
+from hearth.cli.main import main
+
+__all__ = ["main"]
