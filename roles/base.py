@@ -97,7 +97,7 @@ def secure_shell(here: Here) -> None:
     ssh.settings(
         name="Harden SSH",
         file=here.template("sshd.conf.j2", "/etc/ssh/sshd_config.d/00-hearth.conf", mode="600"),
-        rollback_after=here.value("ssh_rollback_after"),
+        rollback_after=here.number("ssh_rollback_after", 10),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hearth.errors import HearthError
 from hearth.ops import files, systemd
 from hearth.ops.files import File
@@ -23,37 +25,62 @@ role = Role(
 )
 
 
+@dataclass(frozen=True)
+class Broker:
+    """The broker's files, by what a change of them takes.
+
+    Args:
+        scratch: the program that proves them.
+        restarted: read at the start only.
+        reloaded: read again on a reload.
+        unit: systemd's drop-in.
+    """
+
+    scratch: File
+    restarted: File
+    reloaded: tuple[File, ...]
+    unit: File
+
+
 @role.deploy
 def mosquitto(here: Here) -> None:
     """Put all of the broker's files in place after a scratch start has proven them together."""
-    users = mqtt_users(here.fleet, here.roles, here.value("devices"))
-    certificate = here.certificate()
-    scratch = here.template("scratch-start.sh", "/usr/local/lib/hearth/mosquitto-scratch-start", mode="755")
-    config = here.template("mosquitto.conf.j2", "/etc/mosquitto/mosquitto.conf")
-    live = [
-        here.template(
-            "settings.conf.j2",
-            "/etc/mosquitto/hearth.d/settings.conf",
-            values={"types": log_types(here.value("log_level"))},
-        ),
-        own("/etc/mosquitto/passwords", password_text(users, here.secrets)),
-        own("/etc/mosquitto/acl", acl_text(users)),
-        File("/etc/mosquitto/tls/server.crt", certificate.cert_pem),
-        own("/etc/mosquitto/tls/server.key", certificate.key_pem.reveal()),
-    ]
+    broker = broker_files(here)
     files.present(
         name="Configure Mosquitto",
-        files=[scratch, config, *live],
+        files=[broker.scratch, broker.restarted, *broker.reloaded],
         check="sh {candidate} {stage}",
     )
-    unit = here.template("unit.conf.j2", "/etc/systemd/system/mosquitto.service.d/hearth.conf")
-    files.present(name="Confine Mosquitto", files=[unit])
+    files.present(name="Confine Mosquitto", files=[broker.unit])
     systemd.service(
         name="Run Mosquitto",
         unit="mosquitto.service",
-        restart_on=[config, unit],
-        reload_on=live,
+        restart_on=[broker.restarted, broker.unit],
+        reload_on=broker.reloaded,
         ports=[port.number for port in role.provides],
+    )
+
+
+def broker_files(here: Here) -> Broker:
+    """All of the broker's files on this guest."""
+    users = mqtt_users(here.fleet, here.roles, here.value("devices"))
+    certificate = here.certificate()
+    types = log_types(here.value("log_level"))
+    return Broker(
+        scratch=here.template(
+            "scratch-start.sh", "/usr/local/lib/hearth/mosquitto-scratch-start", mode="755"
+        ),
+        restarted=here.template("mosquitto.conf.j2", "/etc/mosquitto/mosquitto.conf"),
+        reloaded=(
+            here.template(
+                "settings.conf.j2", "/etc/mosquitto/hearth.d/settings.conf", values={"types": types}
+            ),
+            own("/etc/mosquitto/passwords", password_text(users, here.secrets)),
+            own("/etc/mosquitto/acl", acl_text(users)),
+            File("/etc/mosquitto/tls/server.crt", certificate.cert_pem),
+            own("/etc/mosquitto/tls/server.key", certificate.key_pem.reveal()),
+        ),
+        unit=here.template("unit.conf.j2", "/etc/systemd/system/mosquitto.service.d/hearth.conf"),
     )
 
 

@@ -7,6 +7,7 @@ operations through `_if`.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -106,6 +107,21 @@ class Here:
                 f"set it in group_data/{self.role.name}.py",
             ) from None
 
+    def number(self, name: str, least: int = 1) -> int:
+        """A value of group_data that is a whole number of at least `least`; see `value`.
+
+        Raises:
+            HearthError: it is not set, no whole number, or too small.
+        """
+        found = self.value(name)
+        if isinstance(found, bool) or not isinstance(found, int) or found < least:
+            raise HearthError(
+                f"deploy {self.role.name} on {self.guest.name}",
+                f"{self.role.name}_{name} is {found!r}",
+                f"write a whole number of at least {least} into group_data/{self.role.name}.py",
+            )
+        return found
+
     def port(self, name: str) -> Port:
         """A port of this role by its name; KeyError when there is none."""
         return self.role.port(name)
@@ -178,9 +194,15 @@ class Here:
         try:
             return environment.get_template(source).render(here=self, **values)
         except TemplateError as error:
-            line = getattr(error, "lineno", None)
+            line = getattr(error, "lineno", None) or _template_line(error, folder)
             where = f"{folder / source}:{line}" if line else str(folder / source)
             raise HearthError(f"render {where}", str(error) or type(error).__name__) from error
+
+
+def _template_line(error: TemplateError, folder: Path) -> int | None:
+    """Jinja puts the template's own lines into the traceback; the deepest one is meant."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if folder in Path(frame.filename).parents), None)
 
 
 def _host_line(address: IPv4Address | IPv6Address, names: tuple[str, ...]) -> str:

@@ -6,14 +6,14 @@
 #   STAGE/etc/mosquitto has the candidates. Exit 0: the broker ran. Otherwise its own messages are on stderr.
 set -eu
 stage=$1
-scratch=$(mktemp -d "${TMPDIR:-/run}/hearth-mosquitto.XXXXXX")
-broker=
+scratch= broker=
 clean() {
   if [ -n "$broker" ]; then kill -KILL "$broker" 2>/dev/null || :; wait "$broker" 2>/dev/null || :; fi
-  rm -rf "$scratch"
+  if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
 }
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
+scratch=$(mktemp -d "${TMPDIR:-/run}/hearth-mosquitto.XXXXXX")
 
 # Put the candidates into the scratch folder, with listeners from the given port on.
 prepare() {
@@ -24,7 +24,8 @@ prepare() {
     sed -e "s#/etc/mosquitto/#$scratch/etc/#g" \
       -e "s#^persistence_location.*#persistence_location $scratch/db/#" \
       -e '/^pid_file/d' -e 's#^log_dest.*#log_dest stderr#' "$file" |
-      awk -v port="$1" '/^listener/ { print "listener " port++ " 127.0.0.1"; next } { print }' >"$file.new"
+      awk -v port="$1" '$1 == "listener" && $2 ~ /^[0-9]+$/ && $2 > 0 && $2 < 65536 {
+        $0 = "listener " port++ " 127.0.0.1" } { print }' >"$file.new"
     mv "$file.new" "$file"
   done
   echo 'log_type all' >>"$scratch/etc/mosquitto.conf"
