@@ -1,0 +1,298 @@
+"""Commands that run only where needed, packages, units, and the way back from bad SSH settings."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ops_kit import run
+
+from hearth.ops import apt, shell, ssh, systemd
+from hearth.ops.facts import Unit, UnitState
+from hearth.ops.files import File
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=5)
+
+
+def stub(folder: Path, name: str, text: str) -> None:
+    """A program of that name, found before the real one."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def sh(script: str, programs: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    path = f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"
+    return subprocess.run(
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        env={"PATH": path, **environ},
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_command_runs_until_its_test_holds(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+
+    def ensure() -> Any:
+        return run(lambda: shell.ensure(name="Flag", holds=f"[ -e {flag} ]", command=f"touch {flag}"))
+
+    assert ensure().did_change()
+    assert ensure().did_not_change()
+
+
+def test_a_command_that_does_not_help_fails() -> None:
+    done = run(lambda: shell.ensure(name="Vain", holds="false", command="true"))
+    assert not done.did_succeed()
+    assert "still it does not hold" in done.stderr
+
+
+def test_missing_packages_are_known_by_their_state(tmp_path: Path) -> None:
+    """Removed packages whose configuration is left are missing too."""
+    stub(tmp_path, "dpkg-query", 'case "$3" in a) echo installed ;; b) echo config-files ;; *) exit 1 ;; esac')
+    out = sh(apt.Missing().command(["a", "b", "c"]).replace("dpkg-query -W -f", "dpkg-query x"), tmp_path)
+    found = apt.Missing().process(out.stdout.splitlines())
+    assert found == ["b", "c"]
+
+
+def test_lists_are_fetched_again_until_it_works_and_believed_for_a_while(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stub(
+        tmp_path / "bin",
+        "apt-get",
+        f'echo "$@" >> {log}; case "$*" in *update) [ -e {tmp_path}/ok ] || {{ touch {tmp_path}/ok; exit 100; }} ;; esac',
+    )
+    stub(tmp_path / "bin", "sleep", ":")
+    script = apt.installing(["one", "two"]).replace("/run/hearth", str(tmp_path / "run"))
+    for _ in range(2):
+        assert sh(script, tmp_path / "bin").returncode == 0
+    calls = [line.split()[-1] if "update" in line else "install" for line in log.read_text().splitlines()]
+    assert calls == ["update", "update", "install", "install"]
+    assert "DPkg::Lock::Timeout" in log.read_text()
+
+
+def test_an_update_that_never_works_fails(tmp_path: Path) -> None:
+    stub(tmp_path / "bin", "apt-get", 'case "$*" in *update) exit 100 ;; esac')
+    stub(tmp_path / "bin", "sleep", ":")
+    script = apt.installing(["one"]).replace("/run/hearth", str(tmp_path / "run"))
+    assert sh(script, tmp_path / "bin").returncode != 0
+
+
+UP = UnitState(loaded=True, active=True, enabled=True, started=NOW, told=NOW)
+
+
+def changed(unit: UnitState, **paths: datetime) -> UnitState:
+    return UnitState(**{**vars(unit), "changed": tuple((f"/{name}", at) for name, at in paths.items())})
+
+
+@pytest.mark.parametrize(
+    ("unit", "planned", "steps"),
+    [
+        (UP, set(), []),
+        (changed(UP, conf=NOW - timedelta(days=1), acl=NOW), set(), []),
+        (changed(UP, conf=LATER), set(), ["restart"]),
+        (changed(UP, acl=LATER), set(), ["reload"]),
+        (changed(UP, acl=LATER, conf=LATER), set(), ["restart"]),
+        (changed(UnitState(**{**vars(UP), "told": LATER}), acl=LATER, conf=NOW), set(), []),
+        (UP, {"/conf"}, ["restart"]),
+        (UP, {"/acl"}, ["reload"]),
+        (UP, {"/other"}, []),
+        (UnitState(**{**vars(UP), "stale": True}), set(), ["daemon-reload"]),
+        (UnitState(**{**vars(UP), "enabled": False}), set(), ["enable"]),
+        (UnitState(loaded=True, enabled=True), set(), ["start"]),
+        (UnitState(loaded=True, enabled=True), {"/conf"}, ["start"]),
+        (UnitState(loaded=True, enabled=True, skipped=True), set(), []),
+        (UnitState(), {"/conf"}, ["enable", "start"]),  # an absent guest
+    ],
+)
+def test_a_unit_gets_the_gentlest_step_that_is_enough(unit: UnitState, planned: set[str], steps: list[str]) -> None:
+    assert systemd.decide(unit, {"/conf"}, {"/acl"}, planned) == steps
+
+
+def test_a_units_state_is_read_from_systemctl() -> None:
+    found = Unit().process(
+        [
+            "LoadState=loaded",
+            "ActiveState=active",
+            "UnitFileState=static",
+            "NeedDaemonReload=yes",
+            "ActiveEnterTimestamp=Mon 2026-11-23 12:00:00.000000 UTC",
+            "StateChangeTimestamp=Mon 2026-11-23 12:00:05.500000 UTC",
+            "ConditionResult=yes",
+            "ConditionTimestamp=Mon 2026-11-23 11:59:59.000000 UTC",
+            "file=1795435200.250000 /etc/a=b c",
+        ]
+    )
+    assert found == UnitState(
+        loaded=True,
+        active=True,
+        enabled=True,
+        stale=True,
+        started=NOW,
+        told=LATER + timedelta(seconds=0.5),
+        changed=(("/etc/a=b c", datetime.fromtimestamp(1795435200.25, UTC)),),
+    )
+
+
+def test_a_unit_that_was_never_started_has_no_times() -> None:
+    found = Unit().process(["LoadState=not-found", "ActiveState=inactive", "ActiveEnterTimestamp=", "UnitFileState="])
+    assert found == UnitState()
+
+
+SYSTEMCTL = """
+case "$*" in
+  *"-p ActiveState"*) cat {0}/active ;;
+  *"-p MainPID"*) cat {0}/pid; [ ! -e {0}/crashing ] || echo $(($(cat {0}/pid) + 1)) > {0}/pid ;;
+  *"-p NRestarts"*) echo 7 ;;
+  *"-p ConditionResult"*) cat {0}/condition ;;
+  *status*) echo 'the log says why' ;;
+  *) echo "$@" >> {0}/calls; [ ! -e {0}/broken ] ;;
+esac
+"""
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Path:
+    """A systemctl that says what files say."""
+    for name, text in {"active": "active", "pid": "10", "condition": "yes"}.items():
+        (tmp_path / name).write_text(text)
+    stub(tmp_path / "bin", "systemctl", SYSTEMCTL.format(tmp_path))
+    stub(tmp_path / "bin", "sleep", ":")
+    return tmp_path
+
+
+def watch(manager: Path, ports: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return sh(systemd.script("x.service", ["restart"], ports, 1), manager / "bin")
+
+
+def test_a_unit_that_stays_up_is_good(manager: Path) -> None:
+    done = watch(manager)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "restart x.service" in (manager / "calls").read_text()
+
+
+def test_a_unit_that_crashes_in_a_loop_fails_with_its_log(manager: Path) -> None:
+    (manager / "crashing").touch()
+    done = watch(manager)
+    assert done.returncode != 0
+    assert "restarted 7 times" in done.stderr
+    assert "the log says why" in done.stderr
+
+
+@pytest.mark.parametrize("state", ["failed", "activating"])
+def test_a_unit_that_does_not_come_up_fails(manager: Path, state: str) -> None:
+    (manager / "active").write_text(state)
+    assert watch(manager).returncode != 0
+
+
+def test_a_unit_that_systemctl_cannot_start_fails(manager: Path) -> None:
+    (manager / "broken").touch()
+    done = watch(manager)
+    assert done.returncode != 0
+    assert "the log says why" in done.stderr
+
+
+def test_a_unit_whose_port_stays_closed_fails(manager: Path) -> None:
+    assert "port" in watch(manager, (1,)).stderr
+
+
+def test_a_unit_whose_conditions_do_not_hold_is_left_alone(manager: Path) -> None:
+    (manager / "active").write_text("inactive")
+    (manager / "condition").write_text("no")
+    assert watch(manager).returncode == 0
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs that tell what was asked of them; the guest's folder is in the temporary one."""
+    monkeypatch.setattr(ssh, "KEPT", str(tmp_path / "kept"))
+    (tmp_path / "kept").mkdir()
+    for name in ("systemctl", "systemd-run"):
+        stub(tmp_path / "bin", name, f'echo {name} "$@" >> {tmp_path}/calls; case "$*" in is-active*) [ -e {tmp_path}/armed ] ;; esac')
+    stub(tmp_path / "bin", "sshd", f"! grep -q bad {tmp_path}/drop-in")
+    return tmp_path
+
+
+def try_settings(sshd: Path, content: str) -> subprocess.CompletedProcess[str]:
+    import getpass
+    import grp
+    import os
+
+    group = grp.getgrgid(os.getegid()).gr_name
+    file = File(f"{sshd}/drop-in", content, getpass.getuser(), group, "600")
+    (sshd / "kept" / "candidate").write_text(content)
+    script = ssh.trying(file, f"{sshd}/kept/candidate", 60)
+    script = script.replace("/usr/sbin/sshd", "sshd").replace("/run/sshd", f"{sshd}/run")
+    return sh(script, sshd / "bin")
+
+
+def test_the_rollback_is_armed_before_the_new_settings_hold(sshd: Path) -> None:
+    (sshd / "drop-in").write_text("old")
+    assert try_settings(sshd, "new").returncode == 0
+    calls = (sshd / "calls").read_text()
+    assert calls.index("systemd-run") < calls.index("try-reload-or-restart")
+    assert "--on-active=60" in calls
+    assert (sshd / "drop-in").read_text() == "new"
+    assert sh(f"sh {sshd}/kept/rollback", sshd / "bin").returncode == 0
+    assert (sshd / "drop-in").read_text() == "old"
+
+
+def test_a_rollback_to_nothing_removes_the_file(sshd: Path) -> None:
+    assert try_settings(sshd, "new").returncode == 0
+    sh(f"sh {sshd}/kept/rollback", sshd / "bin")
+    assert not (sshd / "drop-in").exists()
+
+
+def test_settings_that_sshd_refuses_are_taken_back_at_once(sshd: Path) -> None:
+    (sshd / "drop-in").write_text("old")
+    done = try_settings(sshd, "bad")
+    assert done.returncode != 0
+    assert (sshd / "drop-in").read_text() == "old"
+
+
+def test_what_is_unproven_is_never_kept_as_the_old_one(sshd: Path) -> None:
+    (sshd / "drop-in").write_text("old")
+    try_settings(sshd, "locks us out")
+    (sshd / "armed").touch()
+    try_settings(sshd, "locks us out too")
+    sh(f"sh {sshd}/kept/rollback", sshd / "bin")
+    assert (sshd / "drop-in").read_text() == "old"
+
+
+@pytest.mark.parametrize(("there", "kept"), [("new", True), ("old", False)])
+def test_disarming_fails_when_the_rollback_was_faster(sshd: Path, there: str, kept: bool) -> None:
+    (sshd / "drop-in").write_text(there)
+    done = sh(ssh.keeping(File(f"{sshd}/drop-in", "new")), sshd / "bin")
+    assert (done.returncode == 0) is kept
+
+
+class Line:
+    """A host whose connector can or cannot log in anew."""
+
+    def __init__(self, proves: bool | None) -> None:
+        self.ran: list[str] = []
+        self.connector = SimpleNamespace()
+        if proves is not None:
+            self.connector.prove_new_connection = lambda: proves
+
+    def run_shell_command(self, command: object) -> None:
+        self.ran.append(str(command))
+        raise OSError("gone")
+
+    def log(self, *_: object, **__: object) -> None: ...
+
+    log_styled = log
+
+
+@pytest.mark.parametrize("proves", [True, False, None])
+def test_only_a_new_login_proves_the_settings(proves: bool | None) -> None:
+    host = Line(proves)
+    assert ssh._prove(None, host) is (proves is True)
+    assert bool(host.ran) is (proves is not True)
