@@ -14,17 +14,19 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from paramiko import SSHException
+from paramiko import BadHostKeyException, MissingHostKeyPolicy, SSHException
 from pyinfra.api.exceptions import ConnectError, MissingCommandError
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.sshuserclient import client as sshclient
+from pyinfra.connectors.sshuserclient import SSHClient
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from hearth import run as runs
 from hearth.errors import HearthError
-from hearth.memory import AnswerMemory
+from hearth.known_hosts import ChangedHostKeyError, KnownHosts, forget_memo
+from hearth.memory import AnswerMemory, text_of
+from hearth.proxmox.plan import check
 
 if TYPE_CHECKING:
     from pyinfra.api import StringCommand
@@ -35,14 +37,29 @@ DEPLOY_KEY: Final = "hearth:ssh/deploy"
 RUNNING_DEADLINE: Final = 20.0  # seconds; a guest that the API calls running may still be booting
 CREATED_DEADLINE: Final = 180.0  # seconds; first boot of a cloud image
 
-# What `command -v` finds on a fresh Debian 12 with systemd and OpenSSH. Operations ask which service manager and
-# which package manager there is, and a dozen of them break without an answer.
+# What `command -v` finds on a fresh Debian 12 with systemd and OpenSSH. Operations ask which service manager
+# and which package manager there is, and a dozen of them break without an answer.
 FRESH_DEBIAN: Final = frozenset(
-    "apt-get dpkg systemctl journalctl useradd usermod userdel groupadd groupmod passwd chpasswd sshd "
-    "getent id install locale-gen update-locale timedatectl hostnamectl tar gzip sha1sum sha256sum sha384sum "
-    "md5sum stat find sed awk grep mount umount ip ss sysctl service crontab update-ca-certificates".split()
+    (
+        *("apt-get", "dpkg", "systemctl", "service", "journalctl", "timedatectl", "hostnamectl", "sysctl"),
+        *("useradd", "usermod", "userdel", "groupadd", "groupmod", "passwd", "chpasswd", "getent", "id"),
+        *("install", "tar", "gzip", "stat", "find", "sed", "awk", "grep", "mount", "umount", "ip", "ss"),
+        *("sha1sum", "sha256sum", "sha384sum", "md5sum", "sshd"),
+    )
 )
 _WHICH = re.compile(r"^command -v '?([\w.+-]+)'? \|\| true$")
+
+
+class KnownClient(SSHClient):
+    """pyinfra's SSH client with the project's own known hosts: it warns and writes in nobody else's file."""
+
+    def __init__(self, known: KnownHosts) -> None:
+        super().__init__()
+        self._policy_of_ours = known.policy()
+
+    def set_missing_host_key_policy(self, policy: MissingHostKeyPolicy | type[MissingHostKeyPolicy]) -> None:
+        """Ours, whatever pyinfra chose."""
+        super().set_missing_host_key_policy(self._policy_of_ours)
 
 
 class LazySSHConnector(SSHConnector):
@@ -69,10 +86,23 @@ class LazySSHConnector(SSHConnector):
             try:
                 self._connect()
                 return self._without_delay()
-            except (OSError, SSHException, EOFError, ConnectError) as error:
-                if "host key" in str(error) or time.monotonic() > end:
+            except ChangedHostKeyError as error:
+                raise OSError(str(error)) from error
+            except (OSError, SSHException, EOFError) as error:
+                if time.monotonic() > end:
                     raise OSError(self._explain(error)) from error
                 time.sleep(0.2)
+
+    def _connect(self) -> None:
+        known = runs.current().known_hosts
+        kwargs = self.make_paramiko_kwargs()
+        address = kwargs.pop("hostname")
+        forget_memo()
+        self.client = KnownClient(known)
+        try:
+            self.client.connect(address, **kwargs)  # type: ignore[no-untyped-call]
+        except BadHostKeyException:
+            raise known.changed(address) from None
 
     def _without_delay(self) -> None:
         # Nagle's algorithm costs 40 ms a command: PYINFRA measured 48 ms against 4 ms.
@@ -83,7 +113,11 @@ class LazySSHConnector(SSHConnector):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _explain(self, error: Exception) -> str:
-        return f"cannot reach {self.host.name} by SSH at {self.data['ssh_hostname']}: {error}"
+        address = self.make_paramiko_kwargs()["hostname"]
+        reason = str(error) or type(error).__name__
+        return (
+            f"cannot reach {self.host.name} by SSH at {address}: {reason} (is it up? does it know the key?)"
+        )
 
     @property
     def is_open(self) -> bool:
@@ -98,7 +132,6 @@ class LazySSHConnector(SSHConnector):
         self.client = None
         self.memory.forget()
         self.get_file_transfer_connection.cache.clear()
-        sshclient.get_host_keys.cache.clear()
 
     def reach(self) -> None:
         """Have an open connection; raises OSError where there cannot be one."""
@@ -110,12 +143,13 @@ class LazySSHConnector(SSHConnector):
         """Close at the end of the run."""
         self.close()
 
-    def run_shell_command(self, command: StringCommand, *args: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
+    def run_shell_command(
+        self, command: str | StringCommand, *args: Any, **arguments: Any
+    ) -> tuple[bool, CommandOutput]:
         """Run a command, or answer a fact from memory; opens SSH where needed."""
         self.reach()
-        return self.memory.ask(
-            command, arguments, lambda: super(LazySSHConnector, self).run_shell_command(command, *args, **arguments)
-        )
+        run = super().run_shell_command
+        return self.memory.ask(command, arguments, lambda: run(command, *args, **arguments))
 
     def put_file(self, *args: Any, **arguments: Any) -> bool:
         """Upload; what facts said before no longer counts."""
@@ -168,11 +202,12 @@ class GuestConnector(LazySSHConnector):
         run = runs.current()
         _lend_key(self.state, run)
         try:
-            running = run.state_of(self.guest) == "running"
+            plan = run.survey.plan(self.guest)
         except HearthError as error:
             raise ConnectError(str(error)) from error
-        run.refuse_strangers(self.guest)
-        if running and not self.guest.appliance:
+        if plan.state in ("foreign", "elsewhere"):
+            check([plan])
+        if plan.state == "running" and not (self.guest.appliance or run.options.names("destroy")):
             self._reach_running()
 
     def _reach_running(self) -> None:
@@ -187,21 +222,24 @@ class GuestConnector(LazySSHConnector):
         address = runs.current().address_of(self.guest)
         return {**kwargs, "hostname": address, "allow_agent": True, "look_for_keys": True}
 
-    def _explain(self, error: Exception) -> str:
-        run = runs.current()
-        return run.explain_unreachable(self.guest, error)
+    def wait_until_created(self) -> None:
+        """Wait for the first SSH of a guest just made or started; OSError after the deadline."""
+        self.close()
+        self.open(CREATED_DEADLINE)
 
     def reach(self) -> None:
         """Have an open connection to a guest that runs."""
-        state = runs.current().state_of(self.guest)
+        state = runs.current().survey.state_of(self.guest)
         if state != "running":
             raise OSError(f"cannot run a command in {self.host.name}: the guest is {state}")
         super().reach()
 
-    def run_shell_command(self, command: StringCommand, *args: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
+    def run_shell_command(
+        self, command: str | StringCommand, *args: Any, **arguments: Any
+    ) -> tuple[bool, CommandOutput]:
         """Run a command; while planning a guest that does not run, answer as a fresh Debian does."""
         planning = self.state.current_stage < StateStage.Execute
-        if planning and runs.current().state_of(self.guest) != "running":
+        if planning and runs.current().survey.state_of(self.guest) != "running":
             return as_fresh_debian(command)
         return super().run_shell_command(command, *args, **arguments)
 
@@ -220,7 +258,7 @@ class NodeConnector(LazySSHConnector):
     def connect(self) -> None:
         """Make sure that the node answers; raises ConnectError where it does not."""
         try:
-            runs.current().view(self.host.name)
+            runs.current().survey.view(self.host.name)
         except HearthError as error:
             raise ConnectError(str(error)) from error
 
@@ -246,13 +284,13 @@ class UnmanagedConnector(BaseConnector):
     put_file = get_file = run_shell_command  # type: ignore[assignment]
 
 
-def as_fresh_debian(command: StringCommand) -> tuple[bool, CommandOutput]:
+def as_fresh_debian(command: str | StringCommand) -> tuple[bool, CommandOutput]:
     """What a machine fresh from the image answers to the few questions that operations cannot do without.
 
     Raises:
         MissingCommandError: for all else; pyinfra then takes the fact's own default, an empty machine's.
     """
-    text = command.get_raw_value().strip()
+    text = text_of(command).strip()
     if text == "uname -s":
         return True, CommandOutput([OutputLine("stdout", "Linux")])
     which = _WHICH.match(text)

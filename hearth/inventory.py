@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyinfra import logger
@@ -15,15 +16,26 @@ if TYPE_CHECKING:
     from hearth.run import Run
 
 RESERVED = frozenset(
-    ("all", "inventory", "proxmox", "guests", "vms", "containers", "absent", "stopped", "running", "unmanaged")
+    (
+        "all",
+        "inventory",
+        "proxmox",
+        "guests",
+        "vms",
+        "containers",
+        "absent",
+        "stopped",
+        "running",
+        "unmanaged",
+    )
 )
 
 
 def groups(run: Run) -> dict[str, list[str]]:
     """Every group of the fleet with its hosts, as pyinfra reads them from an inventory file.
 
-    Guests are `@guest/NAME` and nodes `@node/NAME` (their connectors make the plain names). With the API out of
-    reach the groups that only it can fill stay empty, and a warning says so.
+    Guests are `@guest/NAME` and nodes `@node/NAME` (their connectors make the plain names). With the API out
+    of reach the groups that only it can fill stay empty, and a warning says so.
 
     Raises:
         HearthError: the fleet file has mistakes, or describes nothing.
@@ -37,7 +49,9 @@ def groups(run: Run) -> dict[str, list[str]]:
     for group, hosts in live_groups(run).items():
         found[group] += hosts
     if not fleet.guests:
-        raise HearthError("load the inventory", f"{run.fleet_file} describes no guest", "add one under guests:")
+        raise HearthError(
+            "load the inventory", f"{run.fleet_file} describes no guest", "add one under guests:"
+        )
     return {name: hosts for name, hosts in found.items() if hosts}
 
 
@@ -53,17 +67,14 @@ def fixed_groups(guest: Guest) -> Iterable[str]:
 
 def live_groups(run: Run) -> dict[str, list[str]]:
     """The groups that the API gives: absent, stopped, running, and unmanaged guests."""
-    try:
-        views = run.views()
-    except HearthError as error:
-        logger.warning(f"{error}; which guests are absent, stopped or running is not known")
-        return {}
     found: defaultdict[str, list[str]] = defaultdict(list)
+    survey = run.survey
+    for error in survey.errors:
+        logger.warning(f"{error}; which guests are absent, stopped or running is not known there")
     for guest in run.fleet.guests:
-        found[run.state_of(guest)].append(f"@guest/{guest.name}")
+        with suppress(HearthError):
+            found[survey.state_of(guest)].append(f"@guest/{guest.name}")
     ours = {guest.vmid for guest in run.fleet.guests}
-    for view in views.values():
-        for seen in view.guests:
-            if seen.vmid not in ours:
-                found["unmanaged"].append(f"@unmanaged/{seen.vmid}-{seen.name or seen.kind}")
+    for seen in (seen for view in survey.views for seen in view.guests if seen.vmid not in ours):
+        found["unmanaged"].append(f"@unmanaged/{seen.vmid}-{seen.name or seen.kind}")
     return dict(found)

@@ -15,6 +15,11 @@ LIFETIME: Final = 30.0  # seconds
 Answer = tuple[bool, Any]
 
 
+def text_of(command: Any) -> str:
+    """A command as it will run; facts give a plain string or pyinfra's StringCommand."""
+    return command if isinstance(command, str) else str(command.get_raw_value())
+
+
 class AnswerMemory:
     """The answers of one host.
 
@@ -36,7 +41,7 @@ class AnswerMemory:
         if not self.asking_fact:
             self.forget()
             return really()
-        key = f"{command.get_raw_value()}\0{sorted(arguments.items(), key=str)}"
+        key = f"{text_of(command)}\0{sorted(arguments.items(), key=str)}"
         asked, answer = self._answers.get(key, (float("-inf"), (False, None)))
         if self._clock() - asked > LIFETIME:
             answer = really()

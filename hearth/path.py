@@ -1,6 +1,7 @@
 """Which guests of the fleet this very run passes through.
 
-Restarting one of them cuts the run's own line, so that is said, and done last; replacing or destroying one is refused.
+Restarting one of them cuts the run's own line, so that is said, and done last; replacing or destroying one is
+refused.
 A run passes through a guest when it runs on it, when the way to another fleet address leads through it, or
 when the admin's SSH session comes in through it (the subnet router hides them behind its own address).
 """
@@ -13,28 +14,34 @@ import shutil
 import subprocess
 from collections.abc import Collection, Iterable
 
-from hearth.fleet.model import Fleet
+from hearth.fleet.model import Fleet, Guest
 
 
 def guests_on_path(fleet: Fleet, addresses: Collection[str]) -> frozenset[str]:
     """The names of the guests that own one of these addresses (pure)."""
     wanted = set(addresses)
-    return frozenset(
-        guest.name for guest in fleet.guests if {str(guest.address), str(guest.address6)} & (wanted - {"None"})
-    )
+    return frozenset(guest.name for guest in fleet.guests if wanted & set(_addresses(guest)))
 
 
 def addresses_on_path(fleet: Fleet) -> frozenset[str]:
-    """This machine's own addresses, the gateways towards the fleet's nodes and guests, and the SSH client's."""
+    """This machine's own addresses, the gateways towards nodes and guests, and the SSH client's address."""
     targets = [str(node.address) for node in fleet.nodes]
-    targets += [str(guest.address) for guest in fleet.guests if guest.address and guest.address != "dhcp"]
-    return frozenset((*_own_addresses(), *_gateways(targets), *os.environ.get("SSH_CONNECTION", "").split()[:1]))
+    targets += [address for guest in fleet.guests for address in _addresses(guest)]
+    client = os.environ.get("SSH_CONNECTION", "").split()[:1]
+    return frozenset((*_own_addresses(), *_gateways(targets), *client))
+
+
+def _addresses(guest: Guest) -> Iterable[str]:
+    fixed = (guest.address, guest.address6)
+    return (str(address) for address in fixed if address not in (None, "dhcp", "auto"))
 
 
 def _ip(*arguments: str) -> list[dict[str, object]]:
     tool = shutil.which("ip") or "/usr/sbin/ip"
     try:
-        done = subprocess.run([tool, "-json", *arguments], capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(
+            [tool, "-json", *arguments], capture_output=True, text=True, timeout=5, check=False
+        )
         answer = json.loads(done.stdout or "[]")
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return []  # no iproute2 here (macOS): then the SSH client's address alone tells

@@ -56,7 +56,7 @@ def _errors_without_noise() -> None:
         else:
             theirs(self, file)
 
-    exceptions.WrappedError.show = shown  # type: ignore[method-assign]
+    exceptions.WrappedError.show = shown
 
 
 def _empty_is_an_error(run: Run) -> None:
@@ -95,9 +95,13 @@ def _prompt_tells_the_truth(run: Run) -> None:
 
     def confirm(message: str) -> bool:
         if not sys.stdin.isatty():
-            raise HearthError("go on", f"{message.rstrip('.')}; there is no terminal to ask at", "use -y or --dry")
+            raise HearthError(
+                "go on", f"{message.rstrip('.')}; there is no terminal to ask at", "use -y or --dry"
+            )
         if not theirs(message):
-            raise HearthError("go on", "you did not confirm; nothing more was changed", "press Enter to confirm")
+            raise HearthError(
+                "go on", "you did not confirm; nothing more was changed", "press Enter to confirm"
+            )
         return True
 
     cli._do_confirm = confirm
@@ -139,8 +143,8 @@ def _plan_is_whole(run: Run) -> None:
 
 
 def _roles_in_order(run: Run) -> None:
-    # pyinfra sorts what is ready by source line, batch by batch: a role of one guest would run before another guest's
-    # role that it needs. Here the role's place in the order of needs comes first.
+    # pyinfra sorts what is ready by source line, batch by batch: a role of one guest would run before another
+    # guest's role that it needs. Here the role's place in the order of needs comes first.
     def get_op_order(state: State) -> list[str]:
         waiting, after = _dependencies(state)
 

@@ -26,8 +26,8 @@ def plan(run: Run, state: Any) -> None:
 
 def _host(run: Run, state: Any, host: Any) -> None:
     operations = list(_operations(state, host))
-    logger.info(f"{host.print_prefix}{run.describe(host.name)}")
-    for line in run.plan_lines(host.name):
+    logger.info(f"{host.print_prefix}{describe(run, host.name)}")
+    for line in plan_lines(run, host.name):
         logger.info(f"    {line}")
     quiet = [name for name, kind in operations if kind == "none"]
     for name, kind in operations:
@@ -36,6 +36,31 @@ def _host(run: Run, state: Any, host: Any) -> None:
             logger.info(f"    {click.style(mark, colour)} {name}")
     if quiet:
         logger.info(f"    {_count(len(quiet), 'operation')} with nothing to do")
+
+
+def describe(run: Run, name: str) -> str:
+    """A host in a few words: what it is, where, and what state it is in."""
+    if not run.is_guest(name):
+        return f"node at {run.fleet.node(name).address}"
+    plan = run.survey.plan(run.fleet.guest(name))
+    guest = plan.intent.guest
+    kind = "container" if guest.kind == "lxc" else "VM"
+    return f"{kind} {guest.vmid} on {plan.intent.node}, {guest.address or 'no address'}: {plan.state}"
+
+
+def plan_lines(run: Run, name: str) -> Iterator[str]:
+    """What happens to the guest itself, field by field, and what the plan cannot know."""
+    if not run.is_guest(name):
+        return
+    plan = run.survey.plan(run.fleet.guest(name))
+    if plan.action in ("create", "adopt", "replace", "destroy"):
+        yield f"{plan.action}: this guest"
+    for change in plan.changes:
+        yield f"{change}{', waiting for it' if change.pending else ''}"
+    if plan.starts and plan.state == "stopped":
+        yield "start; its contents are unknown until it runs: the operations below assume a fresh one"
+    if plan.restarts:
+        yield "restart" + (", at the very end: this run passes through it" if name in run.on_path else "")
 
 
 def _operations(state: Any, host: Any) -> Iterator[tuple[str, str]]:
@@ -53,9 +78,10 @@ def _operations(state: Any, host: Any) -> Iterator[tuple[str, str]]:
 def plan_json(run: Run, state: Any, dry: bool) -> None:
     """Print the plan, the guests' changes and (after a run) the results as one JSON object on stdout."""
     hosts = [host.name for host in state.inventory if host in state.activated_hosts]
+    guests = [guest for guest in run.fleet.guests if guest.name in hosts]
     payload = {
         "plan": prints.build_plan_json(state),
-        "guests": {name: run.plan_json(name) for name in hosts if run.is_guest(name)},
+        "guests": {guest.name: run.survey.plan(guest).to_json() for guest in guests},
         "results": None if dry else prints.build_results_json(state),
     }
     prints.print_json(payload)

@@ -1,0 +1,174 @@
+"""What Proxmox says of the fleet in this run, and the plans that follow; asked once.
+
+Two GETs a node, one for each guest of ours that is there, one for each pool that the fleet names.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from hearth.errors import HearthError
+from hearth.fleet.model import AUTO
+from hearth.proxmox import observe
+from hearth.proxmox.access import access
+from hearth.proxmox.api import Api
+from hearth.proxmox.place import place_all
+from hearth.proxmox.plan import GuestPlan, Intent, plan_destroy, plan_guest
+
+if TYPE_CHECKING:
+    from hearth.commandline.options import Options
+    from hearth.fleet.model import Fleet, Guest
+    from hearth.secrets import Secret
+
+
+class Survey:
+    """Views of nodes and plans of guests.
+
+    Args:
+        fleet: from the fleet file.
+        options: what was asked for; guests named with --data adopt=, replace=, destroy=.
+        environ: PROXMOX_VE_*.
+        find: looks a secret up (`proxmox/token`).
+        keys: the public keys for root of a new guest.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        options: Options,
+        environ: Mapping[str, str],
+        find: Callable[[str], Secret | None],
+        keys: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self.fleet = fleet
+        self.options = options
+        self._environ = environ
+        self._find = find
+        self._keys = keys
+        self._lock = (
+            threading.RLock()
+        )  # over the views, which ask for the APIs: those have a lock of their own
+        self._api_lock = threading.Lock()
+        self._apis: dict[str, Api] = {}
+        self._plans: dict[str, GuestPlan] = {}
+        self._now: dict[str, str] = {}
+        self.chosen: tuple[Guest, ...] = fleet.guests  # what --limit leaves
+
+    def api(self, node: str) -> Api:
+        """The API of a node; nodes of one endpoint share it. Raises HearthError where there is no token."""
+        token = self._find("proxmox/token")
+        way = access(self.fleet.node(node), self._environ, token.reveal() if token else None)
+        with self._api_lock:
+            if way.endpoint not in self._apis:
+                self._apis[way.endpoint] = Api(way)
+            return self._apis[way.endpoint]
+
+    @cached_property
+    def _answers(self) -> dict[str, observe.NodeView | HearthError]:
+        names = [node.name for node in self.fleet.nodes]
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return dict(zip(names, pool.map(self._observe, names), strict=True))
+
+    def _observe(self, node: str) -> observe.NodeView | HearthError:
+        try:
+            return observe.observe(self.api(node), node, [guest.vmid for guest in self.fleet.guests])
+        except HearthError as error:
+            return error
+
+    def view(self, node: str) -> observe.NodeView:
+        """The guests of a node. Raises HearthError where it cannot be asked."""
+        with self._lock:
+            answer = self._answers[node]
+        if isinstance(answer, HearthError):
+            raise answer
+        return answer
+
+    @property
+    def views(self) -> tuple[observe.NodeView, ...]:
+        """The nodes that answered."""
+        with self._lock:
+            return tuple(view for view in self._answers.values() if isinstance(view, observe.NodeView))
+
+    @property
+    def errors(self) -> tuple[HearthError, ...]:
+        """Why the other nodes did not."""
+        with self._lock:
+            return tuple(error for error in self._answers.values() if isinstance(error, HearthError))
+
+    def state_of(self, guest: Guest) -> str:
+        """`absent`, `stopped` or `running`, as of now in this run.
+
+        Raises:
+            HearthError: the node that would know cannot be asked.
+        """
+        if guest.name in self._now:
+            return self._now[guest.name]
+        seen = next((seen for view in self.views if (seen := view.find(guest.vmid))), None)
+        if seen is None:
+            self.view(self.node_of(guest))
+            return "absent"
+        return seen.status
+
+    def now(self, guest: Guest, state: str) -> None:
+        """Note what an operation of this run has made of a guest."""
+        self._now[guest.name] = state
+
+    def changed(self, guest: Guest) -> bool:
+        """True once this run has worked on a guest: what was seen before no longer counts."""
+        return guest.name in self._now
+
+    def node_of(self, guest: Guest) -> str:
+        """The node a guest lives on or will be made on; `auto` is decided once, then it stays."""
+        if guest.node != AUTO:
+            return guest.node
+        with self._lock:
+            return self._placed[guest.name]
+
+    @cached_property
+    def _placed(self) -> dict[str, str]:
+        if not self.views:
+            raise self.errors[0]
+        return place_all(self.fleet, self.views, observe.free_memory(self.api(self.views[0].node)))
+
+    def intent(self, guest: Guest) -> Intent:
+        """What this run wants of a guest."""
+        named = {word: guest.name in self.options.names(word) for word in ("adopt", "replace", "destroy")}
+        return Intent(guest, self.fleet, self.node_of(guest), self._keys(), **named)
+
+    def plan(self, guest: Guest) -> GuestPlan:
+        """The plan of a guest, made once.
+
+        Raises:
+            HearthError: its node cannot be asked.
+        """
+        if guest.name not in self._plans:
+            self._plans[guest.name] = self._plan(guest)
+        return self._plans[guest.name]
+
+    def _plan(self, guest: Guest) -> GuestPlan:
+        intent = self.intent(guest)
+        self.state_of(guest)  # raises where nobody can know
+        seen = next((seen for view in self.views if (seen := view.find(guest.vmid))), None)
+        config = None
+        if seen is not None and seen.kind == guest.kind:
+            config = observe.read_config(self.api(seen.node), seen)
+        if intent.destroy:
+            return plan_destroy(intent, self.views, config)
+        return plan_guest(intent, self.views, config, self._pools)
+
+    @cached_property
+    def _pools(self) -> Mapping[int, str]:
+        names = {guest.pool for guest in self.fleet.guests if guest.pool}
+        return observe.pools(self.api(self.views[0].node), names) if names else {}
+
+    def absent_on(self, node: str, guests: Iterable[Guest]) -> tuple[str, ...]:
+        """Those of these guests that will be made on a node, by name."""
+        return tuple(
+            guest.name
+            for guest in guests
+            if self.node_of(guest) == node and self.plan(guest).action in ("create", "replace")
+        )
