@@ -56,7 +56,7 @@ def only_for_kind(
     other = VM_ONLY if kind == "lxc" else LXC_ONLY
     wanted = "a VM" if kind == "lxc" else "a container"
     for key in sorted((entry.model_fields_set if given is None else given) & other):
-        report.add((*place, key), f"is for {wanted} only", f"remove it, or change kind: {kind}")
+        report.add((*place, key), f"is for {wanted} only", "remove it here")
 
 
 def _check_name(guest: Draft, found: Sections, report: Report) -> None:

@@ -41,5 +41,6 @@ class Draft:
         return any(report.unsure(place) for place in places)
 
     def wrong(self, key: str, report: Report, wrong: str, right: str) -> None:
-        """Report a mistake of one key, on the line where its value stands."""
-        report.add(self.place(key), wrong, right, at=self.at(key))
+        """Report a mistake of one key, where its value stands: a wrong default is told once."""
+        at = self.at(key)
+        report.add(at if at[0] == "defaults" else self.place(key), wrong, right, at=at)

@@ -41,7 +41,7 @@ def drafts(top: FileEntry, found: Sections, roles: Mapping[str, Role], report: R
             report.add(place, "is no guest", "write keys below it: kind, address, roles, ...")
             continue
         own = entry(GuestEntry, raw, place, report)
-        merged = _merged(name, own, layers)
+        merged = _merged(name, own, layers, report)
         checks.check_lists(merged, roles, report)
         made.append(_complete(merged, found, roles, report))
     checks.check(made, found, roles, report)
@@ -69,7 +69,7 @@ def _defaults(top: FileEntry, report: Report) -> dict[Kind | None, Layer]:
     return layers
 
 
-def _merged(name: str, own: GuestEntry, layers: Mapping[Kind | None, Layer]) -> Draft:
+def _merged(name: str, own: GuestEntry, layers: Mapping[Kind | None, Layer], report: Report) -> Draft:
     """The guest over the defaults of its kind over the common defaults.
 
     Features, start order, mounts and disks are merged key by key; everything else is replaced.
@@ -82,7 +82,8 @@ def _merged(name: str, own: GuestEntry, layers: Mapping[Kind | None, Layer]) -> 
     for layer in order:
         keys = layer.entry.model_fields_set & GuestEntry.model_fields.keys()
         if layer.entry is not own:
-            keys = (keys & _FOR_APPLIANCES) if own.appliance else keys - foreign
+            keys = (keys & _FOR_APPLIANCES) if own.appliance else keys - foreign - _OWN
+            keys = {key for key in keys if not report.unsure(("guests", name, key))}  # meant otherwise
         for key in keys:
             values[key] = _over(values.get(key), getattr(layer.entry, key))
             origin[key] = (*layer.place, key)

@@ -19,6 +19,7 @@ from hearth.fleet.mistakes import Place, Report, quoted
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 16  # the deepest key of a real file is the sixth level
 MAX_NODES = 20_000  # a fleet of a hundred guests has some 3,000; PyYAML takes a second for these
+_TAGS = "tag:yaml.org,2002:"  # what !! stands for
 _LONGEST_NUMBER = 18  # digits; longer ones are texts (and Python refuses the longest of all)
 
 
@@ -31,7 +32,11 @@ class YesNo:
 
 
 class RefusedError(Exception):
-    """The file is not read any further."""
+    """The file is not read any further; `line` is 0 where the whole file is meant."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(reason)
+        self.line = line
 
 
 def read(path: Path, report: Report) -> dict[str, object] | None:
@@ -113,9 +118,9 @@ class _Loader(yaml.SafeLoader):
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise _marked(event, f"more than {MAX_NODES} values")
+            raise _too_much(event, f"holds more than {MAX_NODES} values")
         if self.depth >= MAX_DEPTH:
-            raise _marked(event, f"nested deeper than {MAX_DEPTH} levels")
+            raise _too_much(event, f"is nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call]
             alias = ScalarNode("", "", _mark(event), _mark(event))
@@ -127,7 +132,7 @@ class _Loader(yaml.SafeLoader):
         for what in ("anchor", "tag"):
             name = getattr(event, what, None)
             if name is not None:
-                self.refused[id(node)] = f"the YAML {what} {name}"
+                self.refused[id(node)] = f"the YAML {what} {name.replace(_TAGS, '!!')}"
         return node
 
 
@@ -135,8 +140,8 @@ def _mark(event: yaml.Event) -> yaml.Mark:
     return cast(yaml.Mark, event.start_mark)  # the stubs allow libyaml's too
 
 
-def _marked(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=_mark(event))
+def _too_much(event: yaml.Event, problem: str) -> RefusedError:
+    return RefusedError(problem, _mark(event).line + 1)
 
 
 def _compose(text: str, report: Report) -> tuple[Node | None, dict[int, str]]:
@@ -152,12 +157,15 @@ def _compose(text: str, report: Report) -> tuple[Node | None, dict[int, str]]:
         where = f", column {mark.column + 1}" if mark else ""
         problem = ": ".join(part for part in (failure.context, failure.problem) if part)
         report.add_line(mark.line + 1 if mark else 1, (), f"is not YAML{where}: {_safe(problem)}", right)
+    except RefusedError as refused:
+        report.add_line(refused.line, (), str(refused), "no fleet needs that much; look for a slip there")
     except (ValueError, OverflowError) as failure:  # PyYAML on "\UFFFFFFFF" and the like
         report.add_line(1, (), f"is not YAML: {_safe(str(failure))}", "look at the escapes in quotes")
     else:
-        if node is None:
+        if node is None or node.tag.endswith(":null"):
             report.add_line(0, (), "is empty", "docs/fleet.md shows what belongs there")
-        return node, loader.refused
+        else:
+            return node, loader.refused
     return None, {}
 
 
