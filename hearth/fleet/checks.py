@@ -38,6 +38,8 @@ def check(guests: Sequence[Draft], found: Sections, roles: Mapping[str, Role], r
         if guest.entry.kind is not None:
             given = {key for key in guest.entry.model_fields_set if guest.at(key)[0] == "guests"}
             only_for_kind(("guests", guest.name), guest.entry.kind, guest.entry, report, given)
+    if not found.networks and not all(guest.entry.appliance for guest in guests):
+        require(("networks",), None, report, "write the network: networks: {lan: {bridge: vmbr0, ...}}")
     _check_unique(guests, report)
     _check_needs(guests, roles, report)
 

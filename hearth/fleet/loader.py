@@ -58,18 +58,10 @@ def _fleet(path: Path, roles: Mapping[str, Role], report: Report) -> Fleet | Non
 
 
 def _check_there(top: FileEntry, report: Report) -> None:
-    """A fleet has a node, a guest, and a network for the guests."""
-    ours = any(
-        not isinstance(guest, dict) or "appliance" not in guest for guest in (top.guests or {}).values()
-    )
+    """A fleet has a node and a guest."""
     for key, there, right in (
-        (
-            "nodes",
-            top.nodes,
-            "write the Proxmox node: nodes: {pve: {address: ..., storage: ..., images: ...}}",
-        ),
+        ("nodes", top.nodes, "write the node: nodes: {pve: {address: ..., storage: ..., images: ...}}"),
         ("guests", top.guests, "write at least one guest"),
-        ("networks", top.networks or not ours, "write the network: networks: {lan: {bridge: vmbr0, ...}}"),
     ):
         if not there and not report.unsure((key,)):
-            report.add((key,), "is missing" if there is None or key == "networks" else "is empty", right)
+            report.add((key,), "is missing" if there is None else "is empty", right)

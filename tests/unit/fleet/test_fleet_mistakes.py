@@ -8,6 +8,7 @@ import pytest
 from fleet_cases import CASES, WHOLE, spoiled
 
 from hearth.fleet.mistakes import Mistake
+from hearth.fleet.model import Fleet
 
 Mistakes = Callable[..., tuple[Mistake, ...]]
 
@@ -69,3 +70,11 @@ def test_network_without_subnet(mistakes: Mistakes) -> None:
     found = {mistake.field: mistake for mistake in mistakes(text)}
     assert set(found) == {"guests.comms.address", "guests.database.address"}
     assert "networks.lan.subnet" in found["guests.comms.address"].right
+
+
+def test_only_appliances_do_without_a_network(mistakes: Mistakes, load: Callable[[str], Fleet]) -> None:
+    text = SECTIONS["networks"][0]
+    alone = WHOLE[: WHOLE.index("  comms:")].replace(text, "") + WHOLE[WHOLE.index("  haos:") :]
+    assert load(alone).guest("haos").network is None
+    (mistake,) = mistakes(alone + "  nas: {kind: lxc, address: 192.168.1.150, disk: 4 GiB, appliance: no}\n")
+    assert mistake.field == "networks"
