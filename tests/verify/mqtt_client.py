@@ -55,6 +55,7 @@ class Mqtt:
         self._client.connect_timeout = ANSWER
         self._client.on_connect = lambda _c, _u, _f, reason, _p: self._answers.put(reason)
         self._client.on_subscribe = lambda _c, _u, _m, reasons, _p: self._answers.put(reasons)
+        self._client.on_publish = lambda _c, _u, _m, reason, _p: self._answers.put(reason)
         self._client.on_message = lambda _c, _u, message: self.received.put(message)
         self._client.on_disconnect = lambda *_: self.gone.set()
         self._client.connect(address, port)
@@ -83,8 +84,15 @@ class Mqtt:
         self._answer(f"the subscription to {topic}")
 
     def publish(self, topic: str, payload: str, qos: int = 0, retain: bool = False) -> None:
-        """Publish and wait until the broker has it (QoS 1 and 2) or it is sent (QoS 0)."""
-        self._client.publish(topic, payload, qos, retain).wait_for_publish(ANSWER)
+        """Publish and wait until the broker has it (QoS 1 and 2) or it is sent (QoS 0).
+
+        Raises:
+            RefusedError: the broker does not let this user (QoS 1 and 2; MQTT 5.0, 3.4.2.1).
+        """
+        self._client.publish(topic, payload, qos, retain)
+        reason = self._answer(f"the message to {topic}")
+        if reason.is_failure:
+            raise RefusedError(str(reason))
 
     def message(self, wait: float = ANSWER) -> MQTTMessage:
         """The next message; AssertionError when none comes."""

@@ -143,7 +143,8 @@ def a_broker(**data: Any) -> Iterator[Broker]:
     root.chmod(0o755)
     (root / "db").mkdir()
     own(root / "db", "mosquitto")
-    broker = Broker(a_run(), root, *free_ports(2))
+    tls_port, plain_port = free_ports(2)
+    broker = Broker(a_run(), root, tls_port, plain_port)
     try:
         broker.write(**data)
         broker.start()

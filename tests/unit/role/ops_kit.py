@@ -1,4 +1,4 @@
-"""pyinfra operations, run for real on this machine below a temporary folder, or planned on a guest that is absent."""
+"""pyinfra operations, run for real below a temporary folder, or planned on a guest that is absent."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 
 class Absent:
-    """A connector as the guest's is while there is no guest: no fact has an answer, and nothing may be done."""
-
-    FRESH: dict[str, list[str]] = {"uname -s": ["Linux"]}
+    """The guest's connector while there is no guest: no fact has an answer, and nothing may be done."""
 
     def run_shell_command(self, command: Any, **_: Any) -> Any:
         raise MissingCommandError(str(command))

@@ -125,7 +125,7 @@ def test_providers_are_found_by_role_and_port() -> None:
 
 def test_a_value_that_is_not_set_says_where_to_set_it() -> None:
     run = FakeRun(fleet(guest("comms", 135, "mosquitto")))
-    with pytest.raises(HearthError, match="group_data/mosquitto.py"):
+    with pytest.raises(HearthError, match=r"group_data/mosquitto\.py"):
         run.here("comms", "mosquitto").value("no_such_value")
 
 

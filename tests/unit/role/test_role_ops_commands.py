@@ -56,7 +56,9 @@ def test_a_command_that_does_not_help_fails() -> None:
 
 def test_missing_packages_are_known_by_their_state(tmp_path: Path) -> None:
     """Removed packages whose configuration is left are missing too."""
-    stub(tmp_path, "dpkg-query", 'case "$3" in a) echo installed ;; b) echo config-files ;; *) exit 1 ;; esac')
+    stub(
+        tmp_path, "dpkg-query", 'case "$3" in a) echo installed ;; b) echo config-files ;; *) exit 1 ;; esac'
+    )
     out = sh(apt.Missing().command(["a", "b", "c"]).replace("dpkg-query -W -f", "dpkg-query x"), tmp_path)
     found = apt.Missing().process(out.stdout.splitlines())
     assert found == ["b", "c"]
@@ -64,11 +66,8 @@ def test_missing_packages_are_known_by_their_state(tmp_path: Path) -> None:
 
 def test_lists_are_fetched_again_until_it_works_and_believed_for_a_while(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    stub(
-        tmp_path / "bin",
-        "apt-get",
-        f'echo "$@" >> {log}; case "$*" in *update) [ -e {tmp_path}/ok ] || {{ touch {tmp_path}/ok; exit 100; }} ;; esac',
-    )
+    once = f"[ -e {tmp_path}/ok ] || {{ touch {tmp_path}/ok; exit 100; }}"
+    stub(tmp_path / "bin", "apt-get", f'echo "$@" >> {log}; case "$*" in *update) {once} ;; esac')
     stub(tmp_path / "bin", "sleep", ":")
     script = apt.installing(["one", "two"]).replace("/run/hearth", str(tmp_path / "run"))
     for _ in range(2):
@@ -112,7 +111,9 @@ def changed(unit: UnitState, **paths: datetime) -> UnitState:
         (UnitState(), {"/conf"}, ["enable", "start"]),  # an absent guest
     ],
 )
-def test_a_unit_gets_the_gentlest_step_that_is_enough(unit: UnitState, planned: set[str], steps: list[str]) -> None:
+def test_a_unit_gets_the_gentlest_step_that_is_enough(
+    unit: UnitState, planned: set[str], steps: list[str]
+) -> None:
     assert systemd.decide(unit, {"/conf"}, {"/acl"}, planned) == steps
 
 
@@ -142,7 +143,9 @@ def test_a_units_state_is_read_from_systemctl() -> None:
 
 
 def test_a_unit_that_was_never_started_has_no_times() -> None:
-    found = Unit().process(["LoadState=not-found", "ActiveState=inactive", "ActiveEnterTimestamp=", "UnitFileState="])
+    found = Unit().process(
+        ["LoadState=not-found", "ActiveState=inactive", "ActiveEnterTimestamp=", "UnitFileState="]
+    )
     assert found == UnitState()
 
 
@@ -215,7 +218,8 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(ssh, "KEPT", str(tmp_path / "kept"))
     (tmp_path / "kept").mkdir()
     for name in ("systemctl", "systemd-run"):
-        stub(tmp_path / "bin", name, f'echo {name} "$@" >> {tmp_path}/calls; case "$*" in is-active*) [ -e {tmp_path}/armed ] ;; esac')
+        armed = f'case "$*" in is-active*) [ -e {tmp_path}/armed ] ;; esac'
+        stub(tmp_path / "bin", name, f'echo {name} "$@" >> {tmp_path}/calls; {armed}')
     stub(tmp_path / "bin", "sshd", f"! grep -q bad {tmp_path}/drop-in")
     return tmp_path
 

@@ -33,7 +33,7 @@ def put(*wanted: File, check: str | None = None, diff: bool = False) -> Any:
     return run(lambda: files.present(name="Put files", files=list(wanted), check=check), diff)
 
 
-def test_a_new_file_has_content_owner_and_mode_and_a_second_run_changes_nothing(tmp_path: Path, stages: Path) -> None:
+def test_a_new_file_is_whole_and_a_second_run_changes_nothing(tmp_path: Path, stages: Path) -> None:
     path = tmp_path / "new folder" / "it's.conf"
     wanted = a_file(path, "grün\n$HOME `id`\n", mode="640")
     assert put(wanted).did_change()
@@ -45,7 +45,9 @@ def test_a_new_file_has_content_owner_and_mode_and_a_second_run_changes_nothing(
     assert [file.name for file in path.parent.iterdir()] == ["it's.conf"]
 
 
-@pytest.mark.parametrize("spoil", [lambda p: p.write_text("x"), lambda p: p.chmod(0o666), lambda p: p.unlink()])
+@pytest.mark.parametrize(
+    "spoil", [lambda p: p.write_text("x"), lambda p: p.chmod(0o666), lambda p: p.unlink()]
+)
 def test_any_difference_is_mended(tmp_path: Path, spoil: Any) -> None:
     wanted = a_file(tmp_path / "file", "wanted", mode="600")
     put(wanted)
@@ -64,7 +66,7 @@ def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
     assert put(a_file(tmp_path / "link", "new")).did_not_change()
 
 
-def test_a_refused_candidate_leaves_all_old_files_and_shows_the_programs_words(tmp_path: Path, stages: Path) -> None:
+def test_a_refused_candidate_leaves_all_old_files_and_says_why(tmp_path: Path, stages: Path) -> None:
     one, two = a_file(tmp_path / "one", "old"), a_file(tmp_path / "two", "old")
     put(one, two)
     worse = a_file(tmp_path / "two", "bad")

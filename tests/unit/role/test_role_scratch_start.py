@@ -1,4 +1,4 @@
-"""The scratch start accepts what Mosquitto would run, refuses the rest with its words, and leaves nothing behind."""
+"""The scratch start accepts what Mosquitto would run, refuses the rest, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 from broker_kit import PROJECT, a_run, broker_files
 
 SCRIPT = PROJECT / "templates" / "mosquitto" / "scratch-start.sh"
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it starts the broker as the user mosquitto: root only")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="it starts the broker as the user mosquitto: root only"
+)
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def scratch(tmp_path: Path) -> Path:
     folder = tmp_path / "scratch"
     folder.mkdir()
     for parent in (folder, *folder.parents):
-        if parent.is_relative_to("/tmp/"):  # noqa: S108
+        if parent.is_relative_to("/tmp/"):
             parent.chmod(0o755)
     return folder
 
@@ -62,7 +64,10 @@ def append(name: str, text: str) -> Callable[[Path], None]:
 
 
 def empty(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text("") and None
+    def change(folder: Path) -> None:
+        (folder / name).write_text("")
+
+    return change
 
 
 @pytest.mark.parametrize(

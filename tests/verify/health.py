@@ -1,0 +1,54 @@
+"""The checks that a port's declaration may name (`Port(health=...)`)."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from mqtt_client import Mqtt
+from under_test import TIMEOUT, UnderTest, address_of
+
+from hearth.role.served import Served
+
+SOON = timedelta(days=14)  # a deploy renews below 30
+
+
+def handshake(address: str, port: int, name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """A TLS connection whose certificate holds for a name (or address in text)."""
+    return context.wrap_socket(socket.create_connection((address, port), TIMEOUT), server_hostname=name)
+
+
+def tcp(_: UnderTest, served: Served) -> None:
+    """Somebody accepts."""
+    socket.create_connection((address_of(served.guest), served.port.number), TIMEOUT).close()
+
+
+def tls(under_test: UnderTest, served: Served) -> None:
+    """The certificate is the fleet's, and will be for a while."""
+    address = address_of(served.guest)
+    with handshake(address, served.port.number, served.guest.name, under_test.tls()) as connection:
+        certificate = connection.getpeercert() or {}
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+        assert ends > datetime.now(UTC) + SOON, "run a deploy: it renews certificates"
+
+
+def http(under_test: UnderTest, served: Served) -> None:
+    """Something answers without a server's error."""
+    scheme = "https" if served.port.tls else "http"
+    context = under_test.tls() if served.port.tls else None
+    url = f"{scheme}://{address_of(served.guest)}:{served.port.number}/"
+    with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer:
+        assert answer.status < 500
+
+
+def mqtt(under_test: UnderTest, served: Served) -> None:
+    """A login is accepted."""
+    context = under_test.tls() if served.port.tls else None
+    with Mqtt(address_of(served.guest), served.port.number, *under_test.verifier, context):
+        pass
+
+
+CHECKS: dict[str, Callable[[UnderTest, Served], None]] = {"tcp": tcp, "tls": tls, "http": http, "mqtt": mqtt}

@@ -1,0 +1,91 @@
+"""The broker, by its protocol: what is allowed arrives, and everything else is refused."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from mqtt_client import Mqtt, RefusedError
+from under_test import UnderTest, address_of
+
+from hearth.fleet.model import Guest
+
+TLS, PLAIN = 8883, 1883
+
+
+@pytest.fixture
+def client(under_test: UnderTest, guest: Guest) -> Iterator[Mqtt]:
+    """Logged in over TLS as the user for checks."""
+    with Mqtt(address_of(guest), TLS, *under_test.verifier, under_test.tls()) as connected:
+        yield connected
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic that no other run uses."""
+    return f"hearth/verify/{uuid.uuid4()}"
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_message_arrives(client: Mqtt, topic: str, qos: int) -> None:
+    client.subscribe(topic)
+    client.publish(topic, f"at {qos}", qos)
+    found = client.message()
+    assert (found.payload, found.qos) == (f"at {qos}".encode(), qos)
+
+
+def test_a_retained_message_is_kept(under_test: UnderTest, guest: Guest, client: Mqtt, topic: str) -> None:
+    try:
+        client.publish(topic, "kept", 1, retain=True)
+        with Mqtt(address_of(guest), TLS, *under_test.verifier, under_test.tls()) as later:
+            later.subscribe(topic)
+            found = later.message()
+            assert (found.payload, found.retain) == (b"kept", True)
+    finally:
+        client.publish(topic, "", 1, retain=True)
+
+
+def test_the_plain_port_takes_the_same_login(under_test: UnderTest, guest: Guest, topic: str) -> None:
+    with Mqtt(address_of(guest), PLAIN, *under_test.verifier) as client:
+        client.subscribe(topic)
+        client.publish(topic, "plain", 1)
+        assert client.message().payload == b"plain"
+
+
+@pytest.mark.parametrize("number", [TLS, PLAIN], ids=["tls", "plain"])
+@pytest.mark.parametrize("who", ["wrong", "anonymous", "unknown"])
+def test_who_is_not_known_is_refused(under_test: UnderTest, guest: Guest, number: int, who: str) -> None:
+    user, password = {
+        "wrong": (under_test.verifier[0], "wrong"),
+        "anonymous": (None, None),
+        "unknown": ("nobody", under_test.verifier[1]),
+    }[who]
+    with pytest.raises(RefusedError):
+        Mqtt(address_of(guest), number, user, password, under_test.tls() if number == TLS else None)
+
+
+def test_a_forbidden_topic_is_refused(client: Mqtt, topic: str) -> None:
+    client.subscribe("#")
+    for forbidden in (f"forbidden/{topic}", "$SYS/broker/version", "zigbee2mqtt/bridge/request/restart"):
+        with pytest.raises(RefusedError):
+            client.publish(forbidden, "no", 1)
+    client.publish(topic, "mine", 1)
+    found = client.message()
+    assert (found.topic, found.payload) == (topic, b"mine"), "no other topic is read, retained ones included"
+
+
+def test_it_runs_confined_and_has_not_crashed(host: Any) -> None:
+    shown = host.check_output(
+        "systemctl show -p User,ProtectSystem,NoNewPrivileges,NRestarts,MemoryMax mosquitto"
+    )
+    wanted = {"User=mosquitto", "ProtectSystem=strict", "NoNewPrivileges=yes", "NRestarts=0"}
+    assert wanted <= set(shown.split())
+    assert "MemoryMax=infinity" not in shown
+
+
+@pytest.mark.parametrize("path", ["passwords", "acl", "tls/server.key"])
+def test_only_the_broker_reads_its_secrets(host: Any, path: str) -> None:
+    file = host.file(f"/etc/mosquitto/{path}")
+    assert (file.user, file.mode) == ("mosquitto", 0o600)

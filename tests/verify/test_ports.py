@@ -1,0 +1,36 @@
+"""Every port that a role provides is open, healthy, and where it says TLS, is the fleet's own."""
+
+import ssl
+
+import pytest
+from health import CHECKS, handshake, tls
+from under_test import UnderTest, address_of
+
+from hearth.role.served import Served
+
+
+def test_it_is_healthy(under_test: UnderTest, open_port: Served) -> None:
+    CHECKS[open_port.health](under_test, open_port)
+
+
+def test_it_listens_where_it_should(under_test: UnderTest, port: Served) -> None:
+    sockets = under_test.host(port.guest).socket.get_listening_sockets()
+    ending = f":{port.port.number}"
+    mine = [text for text in sockets if text.startswith(port.port.protocol) and text.endswith(ending)]
+    assert mine
+    if port.port.audience == "host":
+        assert all("://127." in text or "://::1" in text for text in mine)
+
+
+def test_its_certificate_holds_for_name_and_address(under_test: UnderTest, tls_port: Served) -> None:
+    tls(under_test, tls_port)
+    address, number = address_of(tls_port.guest), tls_port.port.number
+    handshake(address, number, address, under_test.tls()).close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(address, number, "somebody-else.example", under_test.tls())
+
+
+def test_it_refuses_old_tls(under_test: UnderTest, tls_port: Served) -> None:
+    address, number = address_of(tls_port.guest), tls_port.port.number
+    with pytest.raises(OSError, match=r"(?i)protocol|alert|version|eof|reset"):
+        handshake(address, number, tls_port.guest.name, under_test.old_tls())
