@@ -15,6 +15,7 @@ from hearth.proxmox.observe import NAME_KEYS
 from hearth.proxmox.subject import NONE, Subject, yes
 
 SHOWN = 60  # characters of a description
+ALL = -1  # a container without `cores` may use all of them
 DEFAULT_MEMORY = 512  # MiB, both kinds; a container's swap too
 _WORDS = {
     "bridge": "bridge",
@@ -50,7 +51,7 @@ def _plain(subject: Subject) -> Iterator[Difference]:
     name = NAME_KEYS[guest.kind]
     yield from subject.judge(name, "name", guest.name, read=_text, show=_or_none, send=str)
     for key, wanted, default, unit in (
-        ("cores", guest.cores, 0 if guest.kind == "lxc" else 1, ""),
+        ("cores", guest.cores, ALL if guest.kind == "lxc" else 1, ""),
         ("memory", guest.memory, DEFAULT_MEMORY, "MiB"),
         ("swap", guest.swap if guest.kind == "lxc" else None, DEFAULT_MEMORY, "MiB"),
     ):
@@ -75,7 +76,7 @@ def _number(default: int) -> Callable[[object], int]:
 
 
 def _amount(value: int) -> str:
-    return str(value) if value else "all"  # a container without `cores` may use all of them
+    return "all" if value == ALL else str(value)
 
 
 def _bit(value: bool) -> str:

@@ -54,7 +54,10 @@ def shown(*sizes: int) -> tuple[list[str], str]:
 
 
 def _size(subject: Subject, slot: str, field: str, wanted: int) -> Iterator[Difference]:
-    present = size_of(subject.config.next(slot))
+    value = subject.config.next(slot)
+    present = size_of(value)
+    if present is None and value is not None and not subject.is_container:
+        present = 0  # a disk of a VM always has a size; a container's subvolume may have no limit
     if present is None or present == wanted:
         return
     (old, new), unit = shown(present, wanted)

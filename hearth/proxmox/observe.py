@@ -145,7 +145,8 @@ def pools(api: Api, names: Collection[str]) -> dict[int, str]:
         try:
             found = api.get(f"/pools/{name}")
         except HearthError as error:
-            remedy = f"make it on the node: pvesh create /pools --poolid {name}"
+            known = "does not exist" not in error.reason
+            remedy = error.remedy if known else f"make it on the node: pvesh create /pools --poolid {name}"
             raise HearthError(f"use pool {name}", error.reason, remedy) from error
         members |= {int(row["vmid"]): name for row in found.get("members", []) if "vmid" in row}
     return members
