@@ -15,7 +15,7 @@ from twin.pve.roles import built_in_roles, privileges
 ROOT = "root@pam"
 
 #: Paths that `GET /access/permissions` always looks at.
-TOP_LEVEL = ("/", "/access", "/access/groups", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms")
+TOP_LEVEL = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
 
 #: Role -> whether it propagates to paths below; privilege -> the same.
 Held = dict[str, bool]

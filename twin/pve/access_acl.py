@@ -58,7 +58,7 @@ class AccessAcl(Permissions):
 
     # ---------------------------------------------------------------- groups
 
-    def _members(self, group: str) -> list[str]:
+    def _group_members(self, group: str) -> list[str]:
         return sorted(name for name, user in self.access.users.items() if group in user.groups)
 
     def _known_group(self, v: dict[str, Any], failed: str = "") -> str:
@@ -74,7 +74,7 @@ class AccessAcl(Permissions):
                 for p in ("User.Modify", "Sys.Audit", "Group.Allocate")
             ):
                 continue
-            item = {"groupid": group, "users": ",".join(self._members(group))}
+            item = {"groupid": group, "users": ",".join(self._group_members(group))}
             found.append({**item, "comment": comment} if comment else item)
         return found
 
@@ -85,7 +85,7 @@ class AccessAcl(Permissions):
 
     async def _group_read(self, v: dict[str, Any], user: str) -> dict[str, Any]:
         group = self._known_group(v)
-        answer: dict[str, Any] = {"members": self._members(group)}
+        answer: dict[str, Any] = {"members": self._group_members(group)}
         comment = self.access.groups[group]
         return {**answer, "comment": comment} if comment else answer
 

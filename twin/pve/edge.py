@@ -14,6 +14,8 @@ from fakepve.server import FORMATS
 from twin.pve.login import REFUSAL_DELAY
 from twin.pve.request_log import RequestLog
 
+#: A node of the cluster that does not answer: recording 990 has no body.
+_NO_ROUTE = 595
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
@@ -34,6 +36,8 @@ class Edge(RequestLog):
                 response = await handler(request)
             if isinstance(response, web.Response) and response.status == web.HTTPUnauthorized.status_code:
                 response = await self._refused(request, response)
+            elif isinstance(response, web.Response) and response.status == _NO_ROUTE:
+                response = _plain(_NO_ROUTE, response.reason, "")
             status = response.status
             return response
         finally:

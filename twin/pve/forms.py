@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fakepve import FakePve, PveError, server
-from fakepve.server import bad_request, collect
+from fakepve.server import USER, bad_request, collect, ok
+
+#: Takes a method's checked parameters and the user's id; returns the `data` of the answer.
+Handler = Callable[[dict[str, Any], str], Awaitable[Any]]
 
 
 async def params(request: Any) -> dict[str, Any]:
@@ -73,6 +77,16 @@ class Forms(FakePve):
             raise not_implemented(request)
         return await super().answer(request, match, self._prepared(info, values), user, call)
 
+    async def through_schema(self, request: Any, function: Handler) -> Any:
+        """Answer a hand-written route after the schema's own checks: parameters, node, permissions."""
+        user = request[USER]
+
+        async def call(_match: Any, values: dict[str, Any]) -> Any:
+            return await function(values, user)
+
+        match = self.resolve(request, server.API)
+        return ok(await self.answer(request, match, await params(request), user, call))
+
     def _verify(self, request: Any, values: dict[str, Any], drop: tuple[str, ...] = ()) -> Any:
         match = self.resolve(request, server.API)
         info = match.methods.get(request.method) if match is not None else None
@@ -91,7 +105,7 @@ class Forms(FakePve):
                 wrong[name] = f"type check ('boolean') failed - got '{value}'"
             elif kind == "string" and isinstance(value, list):
                 # Recording 860: `tags=x&tags=y`.
-                joined[name] = "\0".join(str(item) for item in value)
+                joined[name] = ",".join(str(item) for item in value)
         if wrong:
             raise PveError(400, "Parameter verification failed.", wrong)
         return joined

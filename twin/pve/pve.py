@@ -6,11 +6,12 @@ from twin.pve.access import Access
 from twin.pve.access_acl import AccessAcl
 from twin.pve.access_users import AccessUsers
 from twin.pve.edge import Edge
-from twin.pve.forms import Forms
 from twin.pve.login import Login
+from twin.pve.storage import Storage
+from twin.pve.views import Views
 
 
-class Pve(Edge, Forms, Login, AccessUsers, AccessAcl):
+class Pve(Edge, Storage, Views, Login, AccessUsers, AccessAcl):
     """A fake Proxmox VE that answers as the recordings of a real one do.
 
     Args:
@@ -24,6 +25,7 @@ class Pve(Edge, Forms, Login, AccessUsers, AccessAcl):
         self.version = version
         self.release_version = ".".join(version.split(".")[:2])
         self.access = Access(self.major)
+        self.bridges = {"vmbr0"}
 
     @property
     def major(self) -> int:

@@ -67,7 +67,7 @@ def normal(value: Any) -> Any:
     if isinstance(value, list):
         return [normal(item) for item in value]
     if isinstance(value, dict):
-        return {key: normal(item) for key, item in value.items()}
+        return {key: "TIME" if key == "snaptime" else normal(item) for key, item in value.items()}
     return value
 
 
@@ -92,7 +92,7 @@ class Client:
         answer = self._http.request(
             one.method,
             self._server.url + path,
-            headers=self._headers(one.auth),
+            headers={**self._headers(one.auth), **_kind(one)},
             timeout=20,
             **self._content(one),
         )
@@ -100,11 +100,10 @@ class Client:
         return answer
 
     def _content(self, one: Recorded) -> dict[str, Any]:
-        if one.params == {} or one.params == []:
+        if not one.params:
             return {}
         if isinstance(one.params, str):
-            kind = "text/xml" if one.params.startswith("<") else "application/json"
-            return {"data": one.params, "headers": {**self._headers(one.auth), "Content-Type": kind}}
+            return {"data": one.params}
         if one.method in ("GET", "DELETE") and "content" not in one.reason:
             return {"params": one.params}
         if isinstance(one.params, dict) and any(isinstance(v, bool | list) for v in one.params.values()):
@@ -112,22 +111,22 @@ class Client:
         return {"data": one.params}
 
     def _headers(self, auth: str) -> dict[str, str]:
-        token = self._tokens.get(auth.partition(" ")[0])
-        if token is not None:
-            return {"Authorization": f"PVEAPIToken={token}"}
-        if auth == "bad token":
-            return {"Authorization": "PVEAPIToken=root@pam!iac=00000000-0000-0000-0000-000000000000"}
-        if auth == "unknown token":
-            return {"Authorization": "PVEAPIToken=root@pam!nosuch=00000000-0000-0000-0000-000000000000"}
-        if auth == "malformed token":
-            return {"Authorization": "PVEAPIToken=garbage"}
+        name = auth.partition(" ")[0]
+        value = self._tokens.get(name) or _BAD_TOKENS.get(auth)
+        if value is not None:
+            return {"Authorization": f"PVEAPIToken={value}"}
         if auth == "bad ticket":
             return {"Cookie": "PVEAuthCookie=PVE:root@pam:garbage"}
-        if auth.startswith("root@pam ticket"):
-            ticket, csrf = self._server.call(lambda: self._server.pve.issue_ticket("root@pam"))
-            headers = {"Cookie": f"PVEAuthCookie={ticket}"}
-            return headers if "no CSRF" in auth else {**headers, "CSRFPreventionToken": csrf}
-        return {}
+        if not auth.startswith("root@pam ticket"):
+            return {}
+        ticket, csrf = self._server.call(lambda: self._server.pve.issue_ticket("root@pam"))
+        headers = {"Cookie": f"PVEAuthCookie={ticket}"}
+        return headers if "no CSRF" in auth else {**headers, "CSRFPreventionToken": csrf}
+
+    def knows(self, one: Recorded) -> bool:
+        """Whether the task a recorded path names was started in this replay (or never existed)."""
+        found = re.search(r"/tasks/(UPID:[^/]+)", one.path)
+        return found is None or found.group(1) in self._upids or ":00000000:" in found.group(1)
 
     def _learn(self, one: Recorded, answer: requests.Response) -> None:
         recorded = one.body.get("data") if isinstance(one.body, dict) else None
@@ -139,6 +138,21 @@ class Client:
             self._tokens[recorded["full-tokenid"]] = f"{ours['full-tokenid']}={ours['value']}"
 
 
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+_BAD_TOKENS = {
+    "bad token": f"root@pam!iac={_NOBODY}",
+    "unknown token": f"root@pam!nosuch={_NOBODY}",
+    "malformed token": "garbage",
+}
+
+
+def _kind(one: Recorded) -> dict[str, str]:
+    """The content type of a body that was recorded as text."""
+    if not isinstance(one.params, str):
+        return {}
+    return {"Content-Type": "text/xml" if one.params.startswith("<") else "application/json"}
+
+
 def _json(answer: requests.Response) -> Any:
     try:
         return answer.json()
@@ -147,7 +161,7 @@ def _json(answer: requests.Response) -> Any:
 
 
 def differences(one: Recorded, answer: requests.Response) -> list[str]:
-    """Where an answer differs from the recorded one: status, reason, errors, keys, types, values of a config."""
+    """Where an answer differs from the recorded one: status, reason, errors, keys, types, config values."""
     found = []
     if (one.status, normal(one.reason)) != (answer.status_code, normal(answer.reason)):
         found.append(f"status: {one.status} {one.reason!r} != {answer.status_code} {answer.reason!r}")
@@ -185,7 +199,7 @@ def _values(real: Any, ours: Any) -> list[str]:
         return [] if normal(real) == normal(ours) else [f"{real!r} != {ours!r}"]
     found = []
     for key in sorted(set(real) | set(ours)):
-        mine, theirs = normal(ours.get(key, "(absent)")), normal(real.get(key, "(absent)"))
+        mine, theirs = normal(ours).get(key, "(absent)"), normal(real).get(key, "(absent)")
         if mine != theirs or type(mine) is not type(theirs):
             found.append(f"{key}: {theirs!r} != {mine!r}")
     return found
@@ -202,7 +216,7 @@ def _shapes(where: str, real: Any, ours: Any) -> list[str]:
         if bool(real) != bool(ours):
             return [f"{where}: {len(real)} items != {len(ours)}"]
         return _shapes(where + "[]", _merged(real), _merged(ours)) if real else []
-    if _kind(real) != _kind(ours):
+    if _type(real) != _type(ours):
         return [f"{where}: {real!r:.40} != {ours!r:.40}"]
     return []
 
@@ -210,13 +224,13 @@ def _shapes(where: str, real: Any, ours: Any) -> list[str]:
 def _merged(items: list[Any]) -> Any:
     if not all(isinstance(item, dict) for item in items):
         return items[0]
+    items = sorted(items, key=lambda item: str([item.get(key) for key in ("type", "vmid", "volid", "iface")]))
     merged: dict[str, Any] = {}
     for item in items:
         merged.update({key: value for key, value in item.items() if value is not None or key not in merged})
     return merged
 
 
-def _kind(value: Any) -> str:
-    return (
-        "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
-    )
+def _type(value: Any) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "number" if number else type(value).__name__
