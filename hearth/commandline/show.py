@@ -10,6 +10,7 @@ from pyinfra import logger
 from pyinfra_cli import prints
 
 if TYPE_CHECKING:
+    from hearth.proxmox.desired import Intent
     from hearth.run import Run
 
 MARKS = {"change": ("+", "green"), "conditional": ("~", "yellow"), "none": ("=", "white")}
@@ -53,7 +54,9 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
     if not run.is_guest(name):
         return
     plan = run.survey.plan(run.fleet.guest(name))
-    if plan.action in ("create", "adopt", "replace", "destroy"):
+    if plan.action in ("create", "replace"):
+        yield f"{plan.action}: {', '.join(_size(plan.intent))}"
+    elif plan.action in ("adopt", "destroy"):
         yield f"{plan.action}: this guest"
     for change in plan.changes:
         yield f"{change}{', waiting for it' if change.pending else ''}"
@@ -61,6 +64,17 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
         yield "start; its contents are unknown until it runs: the operations below assume a fresh one"
     if plan.restarts:
         yield "restart" + (", at the very end: this run passes through it" if name in run.on_path else "")
+
+
+def _size(intent: Intent) -> Iterator[str]:
+    guest = intent.guest
+    if guest.cores:
+        yield _count(guest.cores, "core")
+    if guest.memory:
+        yield f"{guest.memory} MiB memory"
+    if guest.disk:
+        yield f"{guest.disk / 1024:g} GiB disk on {intent.storage}"
+    yield f"from image {guest.image}"
 
 
 def _operations(state: Any, host: Any) -> Iterator[tuple[str, str]]:
