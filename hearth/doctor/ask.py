@@ -47,7 +47,7 @@ def rights(api: Api, needed: Sequence[Privilege]) -> tuple[dict[str, dict[str, b
     Proxmox says 1 where a privilege holds below the path too, 0 where it does not: GET /access/permissions.
     """
     paths = sorted({privilege.path for privilege in needed})
-    held = {path: _held(api.get(f"/access/permissions?path={quote(path)}"), path) for path in paths}
+    held = {path: _held(api.get(f"/access/permissions?path={quote(path, safe='')}"), path) for path in paths}
     whole = api.get("/access/permissions") or {}
     return held, frozenset(name for privileges in whole.values() for name in privileges)
 

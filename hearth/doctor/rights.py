@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from hearth.doctor.finding import Finding, fail, ok, warn
-from hearth.proxmox.privileges import HARMLESS, Privilege
+from hearth.proxmox.privileges import UNREMARKABLE, Privilege
 
 Held = Mapping[str, bool]  # privilege -> it holds below the path too
 CHECK = "token"
@@ -30,10 +30,10 @@ def judge_rights(
     """
     lacking = [privilege for privilege in needed if not _has(privilege, held.get(privilege.path, {}))]
     findings = _too_few(lacking, needed, user, token)
-    extra = sorted(set(everywhere) - HARMLESS - {privilege.name for privilege in needed})
+    extra = sorted(set(everywhere) - UNREMARKABLE)
     if extra:
         findings.append(_too_many(extra, user, token))
-    return findings or [ok(CHECK, f"{user}!{token} may do what the fleet needs, and no more")]
+    return findings or [ok(CHECK, f"{user}!{token} may do what the fleet needs, and nothing beyond Hearth's")]
 
 
 def _has(privilege: Privilege, held: Held) -> bool:

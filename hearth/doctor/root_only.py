@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from hearth.doctor.finding import Finding, fail, ok
 from hearth.errors import HearthError
 from hearth.fleet.model import Guest, Node
+from hearth.known_hosts import ChangedHostKeyError
 from hearth.proxmox.wrapper import Device, missing
 
 
@@ -50,7 +51,8 @@ def judge_wrapper(
     if isinstance(answer, HearthError):
         wanted = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in needing.items())
         text = f"the SSH wrapper of {node.name} does not answer ({answer.reason}), and is needed for {wanted}"
-        remedy = answer.remedy or "hearth node-key says what to install on the node"
+        changed = isinstance(answer, ChangedHostKeyError)
+        remedy = answer.remedy if changed else "hearth node-key says what to install on the node"
         return [fail("wrapper", text, remedy)]
     findings = [ok("wrapper", f"the SSH wrapper of {node.name} answers")]
     for guest in guests:

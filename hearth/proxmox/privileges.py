@@ -12,26 +12,6 @@ from dataclasses import dataclass
 
 from hearth.fleet.model import Fleet, Guest, Node
 
-# Allowed without a word: they read only, or act on guests alone, and backups and snapshots need them.
-HARMLESS = frozenset(
-    {
-        "Datastore.Audit",
-        "Mapping.Audit",
-        "Pool.Allocate",
-        "Pool.Audit",
-        "SDN.Audit",
-        "Sys.Audit",
-        "Sys.Syslog",
-        "VM.Audit",
-        "VM.Backup",
-        "VM.Clone",
-        "VM.GuestAgent.Audit",
-        "VM.Monitor",
-        "VM.Snapshot",
-        "VM.Snapshot.Rollback",
-    }
-)
-
 _GUESTS = (
     ("VM.Audit", "see which guests there are"),
     ("VM.Allocate", "create and destroy guests"),
@@ -47,6 +27,31 @@ _MACHINES = (
     ("VM.Config.CDROM", "attach a VM's cloud-init drive"),
     ("VM.Config.Cloudinit", "give a new VM its keys and address"),
 )
+# Never needed yet, and no reason to worry: they read, or back up and restore guests.
+_HARMLESS = (
+    "Datastore.Audit",
+    "Mapping.Audit",
+    "Pool.Audit",
+    "SDN.Audit",
+    "Sys.Audit",
+    "Sys.Syslog",
+    "VM.Backup",
+    "VM.Clone",
+    "VM.GuestAgent.Audit",
+    "VM.Monitor",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
+)
+_ELSEWHERE = (
+    "Datastore.AllocateSpace",
+    "Datastore.AllocateTemplate",
+    "Pool.Allocate",
+    "SDN.Use",
+    "Sys.AccessNetwork",
+    "Sys.Modify",
+)
+# What the token may have without a warning: what some fleet needs, so that a fleet may change.
+UNREMARKABLE = frozenset({name for name, _ in (*_GUESTS, *_MACHINES)} | {*_HARMLESS, *_ELSEWHERE})
 
 
 @dataclass(frozen=True, order=True)

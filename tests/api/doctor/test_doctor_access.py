@@ -1,0 +1,236 @@
+"""The way in: API, token, privileges; each broken alone, and mended by the command that is printed."""
+
+import http.server
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+
+import pytest
+from doctor_home import Patient
+
+from hearth.fleet.model import Features, Fleet, Guest, Network, Node, Startup
+from hearth.proxmox.privileges import needed
+
+OnServer = Callable[[Callable[[], object]], object]
+
+
+def lxc(**more: object) -> Guest:
+    return Guest(name="a", kind="lxc", node="pve", vmid=100, **more)
+
+
+def fleet(*guests: Guest) -> Fleet:
+    node = Node(
+        name="pve",
+        address=IPv4Address("192.0.2.1"),
+        endpoint="https://192.0.2.1:8006",
+        storage="lvm",
+        images="local",
+    )
+    return Fleet(nodes=(node,), networks=(Network(name="lan", bridge="vmbr0"),), guests=guests)
+
+
+# ------------------------------------------------------------------ the way in
+
+
+def test_name_that_is_not_known(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(host: str, *_: object, **__: object) -> object:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("hearth.doctor.reach.socket.getaddrinfo", unknown)
+    patient.environ["PROXMOX_VE_ENDPOINT"] = "https://pve.example.org:8006"
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("api", "fail")
+    assert "the name pve.example.org is not known" in finding.text
+
+
+def test_nobody_listens(patient: Patient) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        patient.environ["PROXMOX_VE_ENDPOINT"] = f"https://127.0.0.1:{taken.getsockname()[1]}"
+        finding = patient.complaint()
+    assert finding.check == "api"
+    assert "nobody answers" in finding.text
+    assert "pveproxy" in finding.remedy
+
+
+def test_certificate_that_is_not_trusted(patient: Patient) -> None:
+    del patient.environ["PROXMOX_VE_CA_BUNDLE"]
+    finding = patient.complaint()
+    assert finding.check == "api"
+    assert "certificate" in finding.text
+    assert "PROXMOX_VE_CA_BUNDLE" in finding.remedy
+
+
+def test_certificate_of_another_name(patient: Patient) -> None:
+    patient.environ["PROXMOX_VE_ENDPOINT"] = patient.environ["PROXMOX_VE_ENDPOINT"].replace(
+        "127.0.0.1", "127.0.0.2"
+    )
+    finding = patient.complaint()
+    assert finding.check == "api"
+
+
+def test_insecure_is_obeyed(patient: Patient) -> None:
+    del patient.environ["PROXMOX_VE_CA_BUNDLE"]
+    patient.environ["PROXMOX_VE_INSECURE"] = "1"
+    assert patient.complaints() == []
+
+
+@pytest.fixture
+def plain_http() -> Iterator[int]:
+    """A server without TLS."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def test_a_server_without_tls(patient: Patient, plain_http: int) -> None:
+    patient.environ["PROXMOX_VE_ENDPOINT"] = f"https://127.0.0.1:{plain_http}"
+    finding = patient.complaint()
+    assert finding.check == "api"
+    assert finding.status == "fail"
+
+
+def test_ca_file_that_is_not_there(patient: Patient) -> None:
+    patient.environ["PROXMOX_VE_CA_BUNDLE"] = "/nonexistent"
+    assert "/nonexistent" in patient.complaint().text
+
+
+# ------------------------------------------------------------------- the token
+
+
+def test_no_token(patient: Patient) -> None:
+    del patient.environ["PROXMOX_VE_API_TOKEN"]
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("token", "fail")
+    assert "hearth secrets set proxmox/token" in finding.remedy
+
+
+def test_token_from_the_secrets(patient: Patient) -> None:
+    store = patient.home.secrets
+    store.put("proxmox/token", patient.environ.pop("PROXMOX_VE_API_TOKEN"))
+    store.save()
+    assert patient.complaints() == []
+
+
+def test_token_of_another_form(patient: Patient) -> None:
+    patient.environ["PROXMOX_VE_API_TOKEN"] = "canary"
+    finding = patient.complaint()
+    assert finding.check == "token"
+    assert "canary" not in finding.text + finding.remedy
+
+
+@pytest.mark.parametrize("name", ["keeper@pve!doctor", "keeper@pve!other", "nobody@pve!x"])
+def test_token_that_is_refused(patient: Patient, name: str) -> None:
+    patient.environ["PROXMOX_VE_API_TOKEN"] = f"{name}=00000000-dead-beef-0000-000000000000"
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("token", "fail")
+    assert name in finding.text
+    assert "pveum user token add" in finding.remedy
+    assert "dead-beef" not in finding.text + finding.remedy
+
+
+# ------------------------------------------------------------------ privileges
+
+SMALL = fleet(lxc(), Guest(name="b", kind="vm", node="pve", vmid=101, startup=Startup(order=1)))
+EVERY = [(p.path, p.name) for p in needed(SMALL)]
+
+
+@pytest.mark.parametrize(("path", "name"), EVERY)
+def test_each_privilege_missed_is_named_and_the_command_mends_it(
+    patient: Patient, on_server: OnServer, path: str, name: str
+) -> None:
+    path = path.replace("/storage/lvm", "/storage/local-lvm")
+    access = patient.pve.access
+
+    def take_away() -> None:
+        (entry,) = [e for e in access.acl if (e.path, e.ugid) == (path, "keeper@pve!doctor")]
+        access.custom[entry.role] = access.custom[entry.role] - {name}
+
+    on_server(take_away)
+    lacking = [finding for finding in patient.complaints() if finding.check == "token"]
+    assert len(lacking) == 1
+    assert lacking[0].status == "fail"
+    assert f"lacks on {path}: {name} (" in lacking[0].text
+    patient.type_on_node(lacking[0].remedy)
+    assert patient.complaints() == []
+
+
+def test_a_token_without_any_privilege_is_mended_by_what_is_printed(
+    patient: Patient, on_server: OnServer
+) -> None:
+    on_server(patient.pve.access.acl.clear)
+    lacking = [finding for finding in patient.complaints() if finding.check == "token"]
+    assert {finding.status for finding in lacking} == {"fail"}
+    assert len(lacking) == len({path for path, _ in EVERY})
+    for finding in lacking:
+        patient.type_on_node(finding.remedy)
+    assert patient.complaints() == []
+
+
+def test_privilege_of_the_user_alone_does_not_count(patient: Patient, on_server: OnServer) -> None:
+    """A token with privilege separation has what both have."""
+    access = patient.pve.access
+    on_server(lambda: access.forget("token", "keeper@pve!doctor"))
+    assert {finding.check for finding in patient.complaints()} >= {"token"}
+
+
+def test_privilege_that_does_not_reach_below(patient: Patient, on_server: OnServer) -> None:
+    access = patient.pve.access
+
+    def narrow() -> None:
+        for entry in [e for e in access.acl if e.path == "/vms"]:
+            access.acl[entry] = False
+
+    on_server(narrow)
+    (finding,) = [finding for finding in patient.complaints() if finding.check == "token"]
+    assert "/vms" in finding.text
+    assert "--propagate 1" in finding.remedy
+
+
+@pytest.mark.parametrize("role", ["Administrator", "PVEAdmin"])
+def test_too_much_is_a_warning(patient: Patient, on_server: OnServer, role: str) -> None:
+    for who in ("keeper@pve", "keeper@pve!doctor"):
+        on_server(lambda who=who: patient.pve.give("/", role, who))  # type: ignore[misc]
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("token", "warn")
+    assert "pveum acl" in finding.remedy
+    if role == "Administrator":
+        assert "Permissions.Modify" in finding.text
+
+
+def test_roots_token_is_too_much(patient: Patient, root_token: str) -> None:
+    patient.environ["PROXMOX_VE_API_TOKEN"] = root_token
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("token", "warn")
+    assert "pveum user add" in finding.remedy
+
+
+def test_least_for_containers_alone() -> None:
+    names = {privilege.name for privilege in needed(fleet(lxc()))}
+    assert not names & {
+        "VM.Config.CDROM",
+        "VM.Config.Cloudinit",
+        "VM.Config.HWType",
+        "Sys.Modify",
+        "Pool.Allocate",
+    }
+
+
+@pytest.mark.parametrize(
+    ("guest", "path", "name"),
+    [
+        (lxc(unprivileged=False), "/", "Sys.Modify"),
+        (lxc(pool="home"), "/pool/home", "Pool.Allocate"),
+        (lxc(storage="fast"), "/storage/fast", "Datastore.AllocateSpace"),
+        (Guest(name="a", kind="vm", node="pve", vmid=100), "/vms", "VM.Config.Cloudinit"),
+        (Guest(name="a", kind="vm", node="pve", vmid=100, startup=Startup(order=1)), "/", "Sys.Modify"),
+    ],
+)
+def test_more_only_where_the_fleet_needs_it(guest: Guest, path: str, name: str) -> None:
+    assert (path, name) in {(p.path, p.name) for p in needed(fleet(guest))}
+    assert (path, name) not in {(p.path, p.name) for p in needed(fleet(lxc(features=Features(nesting=True))))}
