@@ -49,7 +49,12 @@ def differences(subject: Subject, pools: Mapping[int, str] | None = None) -> tup
 def _plain(subject: Subject) -> Iterator[Difference]:
     guest = subject.intent.guest
     name = NAME_KEYS[guest.kind]
-    yield from subject.judge(name, "name", guest.name, read=_text, show=_or_none, send=str)
+
+    def named(raw: object) -> str:
+        # DNS has no case (RFC 4343): a container CT150 is not renamed to ct150.
+        return guest.name if _text(raw).lower() == guest.name.lower() else _text(raw)
+
+    yield from subject.judge(name, "name", guest.name, read=named, show=_or_none, send=str)
     for key, wanted, default, unit in (
         ("cores", guest.cores, ALL if guest.kind == "lxc" else 1, ""),
         ("memory", guest.memory, DEFAULT_MEMORY, "MiB"),

@@ -41,7 +41,7 @@ def draft(seen: Seen, config: Config, pool: str | None, taken: Collection[str]) 
     Args:
         pool: the pool it is in. taken: names that are spoken for.
     """
-    made = Draft(seen.name)
+    made = Draft(seen.name.lower())
     reason = _left_out(seen, taken)
     if reason:
         kind = "container" if seen.kind == "lxc" else "VM"
@@ -68,11 +68,11 @@ def _left_out(seen: Seen, taken: Collection[str]) -> str:
         return "a template"
     if seen.lock == "create":
         return "it is being made, or was never finished"
-    if not LABEL.fullmatch(seen.name):
-        return "its name is no DNS label (small letters, digits, -); rename it in Proxmox and import again"
-    if seen.name in taken:
+    if not LABEL.fullmatch(seen.name.lower()):
+        return "its name is no DNS label (letters, digits, -); rename it in Proxmox and import again"
+    if seen.name.lower() in taken:
         return "another guest or a node has this name; rename it in Proxmox and import again"
-    if seen.name in GROUPS:
+    if seen.name.lower() in GROUPS:
         return "a group of hosts has this name; rename it in Proxmox and import again"
     return ""
 

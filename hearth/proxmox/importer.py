@@ -27,6 +27,10 @@ HEADER = """\
 """
 
 
+WIDTH = 100  # characters of a line
+FIRST = ("kind", "node", "vmid", "appliance", "network", "address", "address6", "mac")
+
+
 @dataclass
 class _Found:
     """What was read of all nodes."""
@@ -58,7 +62,7 @@ def import_fleet(api: Api, nodes: Sequence[str] | None = None) -> str:
     sections: dict[str, Any] = {"nodes": {name: _node(api, name, addresses) for name in names}}
     if networks.sections():
         sections["networks"] = networks.sections()
-    return "\n".join([HEADER, *(_block(key, value) for key, value in sections.items()), _guests(drafts)])
+    return "\n".join([HEADER, *(_section(key, value) for key, value in sections.items()), _guests(drafts)])
 
 
 def _drafts(found: _Found, nodes: Sequence[str], networks: Networks) -> list[Draft]:
@@ -68,7 +72,7 @@ def _drafts(found: _Found, nodes: Sequence[str], networks: Networks) -> list[Dra
     for seen, config in found.guests:
         made = draft(seen, config, found.pools.get(seen.vmid), taken)
         if not made.left_out:
-            taken.add(seen.name)
+            taken.add(made.name)
         drafts.append(made)
     for made in sorted(drafts, key=lambda item: "address" not in item.network):
         networks.join(made)
@@ -112,22 +116,35 @@ def _guests(drafts: Sequence[Draft]) -> str:
     blocks = []
     for made in drafts:
         comments = "".join(f"  # {line}\n" for text in made.comments for line in text.splitlines())
-        body = "" if made.left_out else _indented(yaml_of({made.name: made.fields}))
+        body = "" if made.left_out else _entry(made.name, _in_order(made.fields))
         blocks.append(comments + body)
     empty = all(made.left_out for made in drafts)
     return ("guests: {}\n" if empty else "guests:\n") + "\n".join(blocks)
 
 
-def _block(key: str, value: Mapping[str, Any]) -> str:
-    return yaml_of({key: value})
+def _in_order(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Who and where first."""
+    first = [key for key in FIRST if key in fields]
+    return {key: fields[key] for key in [*first, *(key for key in fields if key not in first)]}
 
 
-def yaml_of(value: Mapping[str, Any]) -> str:
-    """YAML with the keys in their order and short lists on one line."""
+def _section(key: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
+    return f"{key}:\n" + "".join(_entry(name, fields) for name, fields in entries.items())
+
+
+def _entry(name: str, fields: Mapping[str, Any]) -> str:
+    """One entry of a section: a line for each field, what is nested in one line each where it is short."""
+    lines = "".join(_yaml({key: value}) for key, value in fields.items())
+    return f"  {_yaml({name: 0}).removesuffix(' 0' + chr(10))}\n{_indented(lines, 4)}"
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    nested = isinstance(next(iter(value.values())), dict | list)
+    style = None if nested else False
     return yaml.safe_dump(
-        dict(value), sort_keys=False, default_flow_style=None, allow_unicode=True, width=100
+        dict(value), sort_keys=False, default_flow_style=style, allow_unicode=True, width=WIDTH
     )
 
 
-def _indented(text: str) -> str:
-    return "".join(f"  {line}" if line.strip() else line for line in text.splitlines(keepends=True))
+def _indented(text: str, by: int) -> str:
+    return "".join(" " * by + line if line.strip() else line for line in text.splitlines(keepends=True))

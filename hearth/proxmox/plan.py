@@ -156,8 +156,9 @@ def check(plans: Sequence[GuestPlan]) -> None:
 
 
 def is_ours(intent: Intent, seen: Seen) -> bool:
-    """VMID, name and tag agree."""
-    return seen.vmid == intent.guest.vmid and seen.name == intent.guest.name and TAG in seen.tags
+    """VMID, name and tag agree; names as DNS compares them, without regard to case (RFC 4343)."""
+    named = seen.name.lower() == intent.guest.name.lower()
+    return seen.vmid == intent.guest.vmid and named and TAG in seen.tags
 
 
 def _visible(intent: Intent, views: Sequence[NodeView]) -> bool:

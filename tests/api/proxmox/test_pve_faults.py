@@ -175,7 +175,7 @@ def test_a_failed_task_shows_the_end_of_its_log(home: Home) -> None:
 
 def test_lost_quorum_is_named(home: Home) -> None:
     home.pve.lose_quorum()
-    with pytest.raises(HearthError, match="no quorum.*pvecm status"):
+    with pytest.raises(HearthError, match=r"no quorum.*pvecm status"):
         home.run(container())
     home.pve.regain_quorum()
     converges(home)
@@ -183,7 +183,7 @@ def test_lost_quorum_is_named(home: Home) -> None:
 
 def test_a_full_storage_is_named(home: Home) -> None:
     home.pve.storages["local-lvm"]["avail"] = 1024**2
-    with pytest.raises(HearthError, match="(?i)space"):
+    with pytest.raises(HearthError, match=r"(?i)space"):
         home.run(machine())
     assert home.pve.guest(136) is None
     home.pve.storages["local-lvm"]["avail"] = 800 * 1024**3
@@ -192,7 +192,7 @@ def test_a_full_storage_is_named(home: Home) -> None:
 
 def test_403_names_the_missing_right(home: Home) -> None:
     home.pve.fail("POST", CREATE, 403, "Permission check failed (/vms/135, VM.Allocate)", times=1)
-    with pytest.raises(HearthError, match="create guest comms: .*VM.Allocate.*hearth doctor"):
+    with pytest.raises(HearthError, match=r"create guest comms: .*VM.Allocate.*hearth doctor"):
         home.run(container())
     converges(home)
 
@@ -210,7 +210,7 @@ def test_a_401_is_paid_once(home: Home, pve_env: dict[str, str]) -> None:
 def test_an_endpoint_that_is_down_is_paid_once(pve_env: dict[str, str]) -> None:
     api = api_for({**pve_env, "PROXMOX_VE_ENDPOINT": "https://127.0.0.1:9"})
     for _ in range(3):
-        with pytest.raises(UnreachableError, match="cannot reach Proxmox at https://127.0.0.1:9"):
+        with pytest.raises(UnreachableError, match=r"cannot reach Proxmox at https://127.0.0.1:9"):
             api.get("/version")
     assert api.count == 4  # one, and three quick repetitions of it
 
@@ -218,7 +218,7 @@ def test_an_endpoint_that_is_down_is_paid_once(pve_env: dict[str, str]) -> None:
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_a_certificate_nobody_knows_says_what_to_set(pve_env: dict[str, str]) -> None:
     env = {key: value for key, value in pve_env.items() if key != "PROXMOX_VE_CA_BUNDLE"}
-    with pytest.raises(UnreachableError, match="trust.*PROXMOX_VE_CA_BUNDLE"):
+    with pytest.raises(UnreachableError, match=r"trust.*PROXMOX_VE_CA_BUNDLE"):
         api_for(env).get("/version")
     assert api_for({**env, "PROXMOX_VE_INSECURE": "1"}).get("/version")["version"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -94,10 +95,8 @@ def test_a_change_killed_after_any_write_converges(
     )
     api = new_api()
     kill_after(api, after)
-    try:
+    with contextlib.suppress(Killed):
         home.run(guest, api)
-    except Killed:
-        pass
     home.run(guest)
     assert home.words(guest) == []
     assert not [key for key in home.config(135) if key.startswith("unused")]
@@ -111,10 +110,8 @@ def test_a_replacement_killed_after_any_write_converges(
     guest = container(disk=4096)
     api = new_api()
     kill_after(api, after)
-    try:
+    with contextlib.suppress(Killed):
         home.run(guest, api, replace=True)
-    except Killed:
-        pass
     home.run(guest, replace=True)
     assert home.words(guest) == []
     assert home.pve.guest(135).status == "running"
