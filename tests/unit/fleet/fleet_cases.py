@@ -131,6 +131,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, str, str, str]] = {
     "bad MAC": (comms("mac: 02-00-00-00-00-01"), f"{G}.mac", "no MAC", "02:48", "mac:"),
     "base 60 is no MAC": (comms("mac: 12:34:56"), f"{G}.mac", "12:34:56", "02:48", "mac:"),
     "last octet below 100": (("192.168.1.135", "192.168.1.35"), f"{G}.vmid", "35", "vmid", "1.35"),
+    "last octet 99": (("192.168.1.135", "192.168.1.99"), f"{G}.vmid", "99", "vmid", "1.99"),
     "VMID too small": (comms("vmid: 99"), f"{G}.vmid", "99", "range", "vmid: 99"),
     "VMID too large": (comms("vmid: 1000000000"), f"{G}.vmid", "999999999", "range", "vmid: 1000000000"),
     "VMID as text": (comms('vmid: "135"'), f"{G}.vmid", "whole number", "number", 'vmid: "135"'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 
 import pytest
@@ -78,3 +79,35 @@ def test_only_appliances_do_without_a_network(mistakes: Mistakes, load: Callable
     assert load(alone).guest("haos").network is None
     (mistake,) = mistakes(alone + "  nas: {kind: lxc, address: 192.168.1.150, disk: 4 GiB, appliance: no}\n")
     assert mistake.field == "networks"
+
+
+def test_derived_vmids_of_two_networks_collide(mistakes: Mistakes) -> None:
+    """192.168.1.135 and 10.0.0.135 are two addresses, but one VMID."""
+    text = spoiled("images:\n  debian", "  iot: {bridge: vmbr1, subnet: 10.0.0.0/24}\nimages:\n  debian")
+    text = text.replace("cores: 2", "network: lan").replace("192.168.1.136", "10.0.0.135\n    network: iot")
+    (mistake,) = mistakes(text)
+    assert (mistake.field, mistake.line) == (
+        "guests.database.vmid",
+        text[: text.index("10.0.0.135")].count("\n") + 1,
+    )
+    assert "135 is also comms" in mistake.wrong
+
+
+def test_a_wrong_value_is_not_replaced_by_the_default(mistakes: Mistakes) -> None:
+    text = spoiled("  lxc:\n", "  lxc:\n    disk: 1 GiB\n", "disk: 16 GiB", "disk: lots")
+    assert [mistake.field for mistake in mistakes(text)] == ["guests.comms.disk"]
+
+
+@pytest.mark.parametrize("value", ["9" * 19, "9" * 5000])
+def test_numbers_without_end(value: str, mistakes: Mistakes) -> None:
+    (mistake,) = mistakes(spoiled("cores: 2", f"cores: {value}"))
+    assert mistake.field == "guests.comms.cores"
+    assert len(str(mistake)) < 500
+
+
+def test_a_key_of_another_type_than_it_says(mistakes: Mistakes, load: Callable[[str], Fleet]) -> None:
+    blob = b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
+    good = f"ssh-ed25519 {blob} anna"
+    assert load(spoiled("user: anna", f"keys: [{good}]")).admin.keys == (good,)
+    (mistake,) = mistakes(spoiled("user: anna", f"keys: [ssh-rsa {blob} anna]"))
+    assert mistake.field == "admin.keys.0"
