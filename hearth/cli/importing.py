@@ -14,6 +14,7 @@ from hearth.errors import HearthError
 from hearth.fleet.model import Node
 from hearth.proxmox.access import ENDPOINT, TOKEN
 from hearth.proxmox.api import Api, connect
+from hearth.proxmox.importer import import_fleet
 
 NOBODY = IPv4Address("0.0.0.0")  # the endpoint counts, not the address
 
@@ -29,8 +30,6 @@ def import_home(
     home: Home, /, address: str | None, endpoint: str | None, nodes: tuple[str, ...], **how: Any
 ) -> None:
     """Write a fleet file from the live node at ADDRESS. Only reads from it."""
-    from hearth.proxmox.importer import import_fleet
-
     output = how["output"]
     target = None if output == "-" else Path(output) if output else home.fleet_file
     if target is not None:

@@ -22,6 +22,11 @@ from hearth.errors import HearthError
 FAILED, INTERRUPTED = 1, 130
 
 
+def say(text: str) -> None:
+    """A line for the admin that is no output."""
+    click.echo(f"hearth: {text}", err=True)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(hearth.__version__, prog_name="hearth")
 @click.option(
@@ -34,7 +39,7 @@ FAILED, INTERRUPTED = 1, 130
 @click.pass_context
 def cli(context: click.Context, project: Path, debug: bool) -> None:
     """Hearth: the home as code. `pyinfra inventory deploy.py` deploys; this looks, imports and keeps."""
-    context.obj = Home(project.absolute(), os.environ)
+    context.obj = Home(project.absolute(), os.environ, say)
 
 
 @cli.group()

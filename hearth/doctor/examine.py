@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,13 +39,16 @@ from hearth.secrets import SecretStore
 UNAUTHORIZED = 401
 CA_WARN = timedelta(days=365)
 
+log = logging.getLogger("hearth")
+
 
 @dataclass(frozen=True)
 class Home:
-    """What is examined: the project's folder and the environment."""
+    """What is examined: the project's folder and the environment; `notify` is told of a new identity."""
 
     project: Path
     environ: Mapping[str, str]
+    notify: Callable[[str], None] = log.warning
 
     @property
     def fleet_file(self) -> Path:
@@ -54,7 +58,7 @@ class Home:
     @property
     def secrets(self) -> SecretStore:
         """The project's secrets."""
-        return SecretStore.from_environment(self.project, self.environ)
+        return SecretStore.from_environment(self.project, self.environ, self.notify)
 
     @property
     def known_hosts(self) -> KnownHosts:

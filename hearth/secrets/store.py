@@ -85,17 +85,23 @@ class SecretStore:
         return f"SecretStore({str(self.path)!r})"
 
     @classmethod
-    def from_environment(cls, project: Path, environ: Mapping[str, str] | None = None) -> SecretStore:
+    def from_environment(
+        cls,
+        project: Path,
+        environ: Mapping[str, str] | None = None,
+        notify: Callable[[str], None] = log.warning,
+    ) -> SecretStore:
         """The project's store, as HEARTH_SECRETS and HEARTH_AGE_KEY_FILE have it.
 
         Args:
             project: the project's directory; a relative HEARTH_SECRETS is relative to it.
             environ: environment variables; None: the process's.
+            notify: see `SecretStore`.
         """
         given = os.environ if environ is None else environ
         path = project / (given.get("HEARTH_SECRETS") or DEFAULT_FILE)
         identity = Path(given.get("HEARTH_AGE_KEY_FILE") or DEFAULT_IDENTITY).expanduser()
-        return cls(path, identity, given)
+        return cls(path, identity, given, notify=notify)
 
     # ------------------------------------------------------------------ reading
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +14,8 @@ from hearth.cli import main
 from hearth.doctor import examine as examination
 from hearth.pki import Authority
 from hearth.secrets.age import generate_identity
+
+Doctor = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -102,60 +104,61 @@ def test_passing_through_a_guest_is_said(patient: Patient, monkeypatch: pytest.M
 # ---------------------------------------------------------------- the command
 
 
-def doctor(patient: Patient, *options: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-c", "from hearth.cli import main; raise SystemExit(main())"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXMOX_", "HEARTH_"))}
-    argv += ["--project", str(patient.project), "doctor", *options]
-    return subprocess.run(
-        argv, env={**kept, **patient.environ}, capture_output=True, text=True, check=False, timeout=60
-    )
+@pytest.fixture
+def doctor(patient: Patient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Run `hearth doctor OPTIONS`."""
+
+    def run(*options: str) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith(("PROXMOX_", "HEARTH_"))]:
+                patch.delenv(name)
+            for name, value in patient.environ.items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            code = main(["--project", str(patient.project), "doctor", *options])
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(list(options), code, shown.out, shown.err)
+
+    return run
 
 
-def test_exit_0_when_all_is_well(patient: Patient) -> None:
-    done = doctor(patient)
+def test_exit_0_when_all_is_well(patient: Patient, doctor: Doctor) -> None:
+    done = doctor()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "all is well"
 
 
-def test_exit_1_with_the_remedy_otherwise(patient: Patient) -> None:
+def test_exit_1_with_the_remedy_otherwise(patient: Patient, doctor: Doctor) -> None:
     patient.pve.storages["local-lvm"]["content"] = "images"
-    done = doctor(patient)
+    done = doctor()
     assert done.returncode == 1
     assert "pvesm set local-lvm --content images,rootdir" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 to mend"
 
 
-def test_exit_1_for_a_warning_too(patient: Patient, root_token: str) -> None:
+def test_exit_1_for_a_warning_too(patient: Patient, doctor: Doctor, root_token: str) -> None:
     patient.environ["PROXMOX_VE_API_TOKEN"] = root_token
-    assert doctor(patient).returncode == 1
+    assert doctor().returncode == 1
 
 
-def test_json(patient: Patient) -> None:
-    well = doctor(patient, "--json")
+def test_json(patient: Patient, doctor: Doctor) -> None:
+    well = doctor("--json")
     assert well.returncode == 0
     assert {finding["status"] for finding in json.loads(well.stdout)} == {"ok"}
     patient.pve.storages["local-lvm"]["content"] = "images"
-    ill = doctor(patient, "--json")
+    ill = doctor("--json")
     assert ill.returncode == 1
     (finding,) = [finding for finding in json.loads(ill.stdout) if finding["status"] != "ok"]
     assert set(finding) == {"check", "status", "text", "remedy"}
 
 
-def test_no_secret_is_shown(with_secrets: Patient) -> None:
+def test_no_secret_is_shown(with_secrets: Patient, doctor: Doctor) -> None:
     token = with_secrets.environ["PROXMOX_VE_API_TOKEN"]
     store = with_secrets.home.secrets
     store.put("proxmox/token", token)
     store.save()
     with_secrets.pve.storages["local-lvm"]["content"] = "images"
     for options in ([], ["--json"]):
-        shown = doctor(with_secrets, *options)
+        shown = doctor(*options)
         assert token.partition("=")[2] not in shown.stdout + shown.stderr
         assert "canary" not in shown.stdout + shown.stderr
-
-
-def test_in_process_too(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in patient.environ.items():
-        monkeypatch.setenv(name, value)
-    assert main(["--project", str(patient.project), "doctor"]) == 0
-    patient.pve.storages["local-lvm"]["content"] = "images"
-    assert main(["--project", str(patient.project), "doctor"]) == 1
