@@ -8,11 +8,13 @@ from __future__ import annotations
 import heapq
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 from pyinfra import logger
-from pyinfra.api import facts
+from pyinfra.api import facts, operations
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 from pyinfra_cli import cli, exceptions
 from pyinfra_cli.util import PYTHON_CODES
@@ -113,6 +115,8 @@ def _exit_code_tells_the_truth(run: Run) -> None:
 
     def run_ops(state: Any, serial: bool = False, no_wait: bool = False) -> None:
         run.start_executing()
+        if no_wait:
+            _failing_hosts_end_quietly()
         try:
             execute(state, serial=serial, no_wait=no_wait)
         finally:
@@ -127,6 +131,17 @@ def _exit_code_tells_the_truth(run: Run) -> None:
 
     cli.run_ops = run_ops
     cli._exit = leave
+
+
+def _failing_hosts_end_quietly() -> None:
+    # Under --no-wait a host's failing operation ends its greenlet by an exception: gevent prints a traceback.
+    theirs = operations._run_host_ops
+
+    def run_host_ops(*args: Any, **kwargs: Any) -> None:
+        with suppress(PyinfraError):  # it was told already, and stands in the results
+            theirs(*args, **kwargs)
+
+    operations._run_host_ops = run_host_ops
 
 
 def _plan_is_whole(run: Run) -> None:
