@@ -82,7 +82,7 @@ class Convergence:
         shell = NodeShell(node_runner(self._survey.fleet.node(node), self._node_key(), self._known))
         restart_now = guest.name not in self._on_path()
         guests.converge(api, plan, shell if plan.needs_root else None, say, restart_now)
-        stays_down = guest.appliance and plan.state == "stopped"
+        stays_down = plan.state == "stopped" and not plan.starts
         self._survey.now(guest, "stopped" if stays_down else "running")
 
     def restart(self, guest: Guest, say: Say) -> None:

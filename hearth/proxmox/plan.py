@@ -117,7 +117,10 @@ def plan_guest(
     differing = differences(Subject(intent, config, seen.status == "running"), pools)
     if intent.replace:
         return _replacement(intent, seen, config, differing)
-    starts = seen.status == "stopped" and not intent.guest.appliance
+    # An appliance without an image was taken over: whether it runs is its owner's business. One with an image
+    # is ours to make, and a run that was killed between its creation and its start must not leave it stopped.
+    ours_to_run = not intent.guest.appliance or intent.guest.image is not None
+    starts = seen.status == "stopped" and ours_to_run
     action: Action = "adopt" if not is_ours(intent, seen) else "change" if differing else "none"
     refusals = (*_impossible(intent, differing), *_replace_unasked(intent, differing))
     return GuestPlan(intent, seen.status, action, seen, config, differing, refusals, starts)

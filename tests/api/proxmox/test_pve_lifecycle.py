@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from hearth.fleet.model import Guest
 from tests.api.proxmox.conftest import Home, container, machine
 
 
 @pytest.mark.parametrize("guest", [container(), machine()], ids=["container", "vm"])
-def test_an_absent_guest_is_made_and_started(home: Home, guest) -> None:
+def test_an_absent_guest_is_made_and_started(home: Home, guest: Guest) -> None:
     before = home.plan(guest)
     assert (before.state, before.action, before.starts) == ("absent", "create", True)
     home.run(guest)
@@ -18,7 +19,7 @@ def test_an_absent_guest_is_made_and_started(home: Home, guest) -> None:
 
 
 @pytest.mark.parametrize("guest", [container(), machine()], ids=["container", "vm"])
-def test_the_second_run_reads_three_times_and_writes_nothing(home: Home, guest) -> None:
+def test_the_second_run_reads_three_times_and_writes_nothing(home: Home, guest: Guest) -> None:
     home.run(guest)
     home.api.requests.clear()
     plan = home.run(guest)
@@ -71,9 +72,9 @@ def test_a_stopped_guest_is_planned_as_stopped_and_started(home: Home) -> None:
     assert home.pve.guest(135).status == "running"
 
 
-def test_a_stopped_appliance_stays_stopped(home: Home) -> None:
+def test_a_stopped_appliance_that_was_taken_over_stays_stopped(home: Home) -> None:
     home.run(container())
     home.pve.guest(135).status = "stopped"
-    plan = home.run(container(appliance=True))
+    plan = home.run(container(appliance=True, image=None))
     assert (plan.state, plan.starts, plan.does_something) == ("stopped", False, False)
     assert home.pve.guest(135).status == "stopped"
