@@ -1,0 +1,81 @@
+"""The twin's own requests to its API process: faults, health. A root-only Unix socket."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+from aiohttp import web
+
+from hearth.errors import HearthError
+from twin.state import Twin
+
+
+def control_app(pve: Any) -> web.Application:
+    """The routes of the control socket.
+
+    Args:
+        pve: the running fake.
+    """
+
+    async def health(_request: web.Request) -> web.Response:
+        guests = [
+            {"vmid": g.vmid, "kind": g.guest.split("/")[0], "name": g.name, "status": g.status}
+            for g in pve.everyone()
+        ]
+        return web.json_response({"guests": guests})
+
+    app = web.Application()
+    app.router.add_get("/health", health)
+    return app
+
+
+def ask(twin: Twin, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Send a request to the control socket.
+
+    Raises:
+        HearthError: the API process does not answer, or refuses.
+    """
+    return _send(str(twin.control), method, path, json.dumps(body) if body is not None else None)
+
+
+def ask_api(twin: Twin, method: str, path: str, form: dict[str, str] | None = None) -> Any:
+    """Send a request to the API as root@pam; returns its `data`.
+
+    Args:
+        path: without /api2/json.
+        form: parameters.
+
+    Raises:
+        HearthError: the API refuses it, in its words.
+    """
+    url = f"http://twin/api2/json{path}"
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(twin.socket)), timeout=120) as client:
+            answer = client.request(method, url, data=form) if form else client.request(method, url)
+    except httpx.HTTPError as error:
+        raise HearthError(
+            f"ask the twin's API {path}", str(error) or type(error).__name__, "`twin up`"
+        ) from error
+    if answer.is_error:
+        errors = (
+            answer.json().get("errors")
+            if answer.headers.get("content-type", "").startswith("application/json")
+            else None
+        )
+        raise HearthError(f"{method} {path}", f"{answer.reason_phrase} {errors or ''}")
+    return answer.json()["data"]
+
+
+def _send(socket: str, method: str, path: str, content: str | None) -> Any:
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=30) as client:
+            answer = client.request(method, f"http://twin{path}", content=content)
+    except httpx.HTTPError as error:
+        raise HearthError(
+            "ask the twin's API process", str(error) or type(error).__name__, "`twin up`"
+        ) from error
+    if answer.is_error:
+        raise HearthError(f"{method} {path}", answer.text)
+    return answer.json()

@@ -1,0 +1,208 @@
+"""The twin's own network, and the mount namespace in which LXC finds it.
+
+The network namespace holds the fleet's bridges and the node's addresses. One veth pair with link-local
+addresses joins it to the machine; no route, no forwarding and no NAT go over it, and nftables lets it carry
+nothing but connections to the forward proxy.
+
+The mount namespace is pinned to a file. In it /sys shows the devices of the network namespace (LXC looks
+bridges up there), the machine's cgroups stay in place, and /etc/subuid grants the range of unprivileged
+guests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from hearth.errors import HearthError
+from twin.commands import run, works
+from twin.home import Home, Segment
+from twin.state import Twin, others
+
+LINK = "link0"  # the veth end inside
+PROXY_PORT = 8888
+_FIRST_LINK = IPv4Address("169.254.77.0")
+_SUBID = "root:100000:65536\n"
+
+_MOUNTS = """set -e
+aside=$1/cgroups
+mkdir -p "$aside"
+mount --rbind /sys/fs/cgroup "$aside"
+umount -l /sys
+mount -t sysfs sysfs /sys
+mount --rbind "$aside" /sys/fs/cgroup
+umount -l "$aside"
+rmdir "$aside"
+mount --bind "$1/subid" /etc/subuid
+mount --bind "$1/subid" /etc/subgid
+: > "$1/mounts-ready"
+"""
+
+
+def veth(twin: Twin) -> str:
+    """The veth end outside: 15 characters at most."""
+    return "hth" + hashlib.sha256(f"{twin.home}/{twin.name}".encode()).hexdigest()[:9]
+
+
+def link_addresses(twin: Twin) -> tuple[IPv4Address, IPv4Address]:
+    """The link-local addresses outside and inside, chosen once so that no other twin has them."""
+    slot = twin.load().get("link")
+    if slot is None:
+        taken = {other.load().get("link") for other in others(twin)}
+        in_use = run("ip", "-4", "addr")
+        slot = next(n for n in range(60) if n not in taken and str(_FIRST_LINK + 4 * n + 1) not in in_use)
+        twin.save(link=slot)
+    return _FIRST_LINK + 4 * slot + 1, _FIRST_LINK + 4 * slot + 2
+
+
+def make(twin: Twin, home: Home) -> None:
+    """Make the network, or what is missing of it."""
+    if not works("ip", "netns", "exec", twin.netns, "true"):
+        works("ip", "netns", "del", twin.netns)
+        run("ip", "netns", "add", twin.netns)
+    _ip(twin, "link", "set", "lo", "up")
+    for key, value in (("ipv4.ip_forward", 0), ("ipv6.conf.all.forwarding", 0)):
+        inside(twin, "sysctl", "-qw", f"net.{key}={value}")
+    for segment in home.segments:
+        _make_bridge(twin, segment)
+    _make_link(twin)
+    _make_rules(twin, home)
+    _make_mounts(twin)
+
+
+def inside(twin: Twin, *argv: str, timeout: float = 60, stdin: str | None = None) -> str:
+    """Run a program in the twin's network; the files are the machine's."""
+    return run("nsenter", f"--net={twin.netns_file}", "--", *argv, timeout=timeout, stdin=stdin)
+
+
+def enter(twin: Twin, *argv: str) -> list[str]:
+    """The command line that runs a program in the twin's network and mounts."""
+    return ["nsenter", f"--net={twin.netns_file}", f"--mount={twin.mount_ns}", "--", *argv]
+
+
+def pinned(twin: Twin) -> bool:
+    """Whether the mount namespace is there."""
+    return f" {twin.mount_ns} " in _mountinfo()
+
+
+def remove(twin: Twin) -> None:
+    """Take all of it away again; what is not there is no error. The processes inside have to be gone."""
+    for _ in range(8):  # a killed `up` may have mounted more than once
+        for path in (twin.mount_ns, twin.ns_dir):
+            if f" {path} " in _mountinfo():
+                run("umount", "-l", str(path))
+    works("ip", "link", "del", veth(twin))
+    works("nft", "delete", "table", "inet", _table(twin))
+    if twin.netns_file.exists():
+        run("ip", "netns", "del", twin.netns)
+
+
+def _make_bridge(twin: Twin, segment: Segment) -> None:
+    if segment.bridge not in _links(twin):
+        _ip(twin, "link", "add", segment.bridge, "type", "bridge", "forward_delay", "0")
+    for address in segment.addresses:
+        _ip(twin, "addr", "replace", address, "dev", segment.bridge, *(["nodad"] if ":" in address else []))
+    _ip(twin, "link", "set", segment.bridge, "up")
+
+
+def _make_link(twin: Twin) -> None:
+    outside, within = link_addresses(twin)
+    name = veth(twin)
+    if LINK not in _links(twin):
+        works("ip", "link", "del", name)
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", LINK, "netns", twin.netns)
+    run("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1")
+    inside(twin, "sysctl", "-qw", f"net.ipv6.conf.{LINK}.disable_ipv6=1")
+    run("ip", "addr", "replace", f"{outside}/30", "dev", name)
+    run("ip", "link", "set", name, "up")
+    _ip(twin, "addr", "replace", f"{within}/30", "dev", LINK)
+    _ip(twin, "link", "set", LINK, "up")
+
+
+def _make_rules(twin: Twin, home: Home) -> None:
+    """Inside: only the proxy's port goes over the link.
+
+    Outside: the proxy never asks for the home's addresses.
+    """
+    outside, _ = link_addresses(twin)
+    table = _table(twin)
+    inner = f"""table inet {table} {{}}
+delete table inet {table}
+table inet {table} {{
+  chain output {{
+    type filter hook output priority 0
+    oifname "{LINK}" ip daddr {outside} tcp dport {PROXY_PORT} accept
+    oifname "{LINK}" drop
+  }}
+  chain forward {{
+    type filter hook forward priority 0
+    oifname "{LINK}" drop
+    iifname "{LINK}" drop
+  }}
+}}
+"""
+    rules = "\n".join(
+        f'    meta skuid "tinyproxy" {"ip6" if ":" in net else "ip"} daddr {net} reject'
+        for net in home.subnets
+    )
+    outer = f"""table inet {table} {{}}
+delete table inet {table}
+table inet {table} {{
+  chain output {{
+    type filter hook output priority 0
+{rules}
+  }}
+  chain input {{
+    type filter hook input priority 0
+    iifname "{veth(twin)}" tcp dport {PROXY_PORT} accept
+    iifname "{veth(twin)}" ct state established accept
+    iifname "{veth(twin)}" drop
+  }}
+  chain forward {{
+    type filter hook forward priority 0
+    iifname "{veth(twin)}" drop
+    oifname "{veth(twin)}" drop
+  }}
+}}
+"""
+    inside(twin, "nft", "-f", "-", stdin=inner)
+    run("nft", "-f", "-", stdin=outer)
+
+
+def _make_mounts(twin: Twin) -> None:
+    ready = twin.dir / "mounts-ready"
+    if pinned(twin) and ready.exists():
+        return
+    for path in (twin.mount_ns, twin.ns_dir):
+        while f" {path} " in _mountinfo():
+            run("umount", "-l", str(path))
+    ready.unlink(missing_ok=True)
+    (twin.dir / "subid").write_text(_SUBID)
+    twin.ns_dir.mkdir(mode=0o700, exist_ok=True)
+    run("mount", "--bind", str(twin.ns_dir), str(twin.ns_dir))
+    run("mount", "--make-private", str(twin.ns_dir))
+    twin.mount_ns.touch()
+    run(
+        *("nsenter", f"--net={twin.netns_file}", "--"),
+        *("unshare", f"--mount={twin.mount_ns}", "--", "sh", "-c", _MOUNTS, "sh", str(twin.dir)),
+    )
+    if not ready.exists():
+        raise HearthError("make the twin's mounts", "the mount namespace came out incomplete")
+
+
+def _ip(twin: Twin, *argv: str) -> str:
+    return run("ip", "-n", twin.netns, *argv)
+
+
+def _links(twin: Twin) -> set[str]:
+    return {link["ifname"] for link in json.loads(_ip(twin, "-j", "link", "show") or "[]")}
+
+
+def _table(twin: Twin) -> str:
+    return f"hearth-twin-{twin.name}"
+
+
+def _mountinfo() -> str:
+    return Path("/proc/self/mountinfo").read_text()

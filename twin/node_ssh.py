@@ -1,0 +1,93 @@
+"""The node's SSH server.
+
+OpenSSH inside the namespace, with the machine's files, and the node's `pct` and `qm`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hearth.errors import HearthError
+from twin import processes
+from twin.commands import run
+from twin.home import PROJECT, Home
+from twin.state import Twin
+
+ROLE = "node-ssh"
+
+
+def start(twin: Twin, home: Home) -> None:
+    """Start it on each node's address, unless it runs."""
+    _write_tools(twin)
+    key = twin.private / "ssh_host_ed25519_key"
+    if not key.exists():
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", home.nodes[0].name, "-f", str(key))
+    twin.node_keys.touch(mode=0o600)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    path = twin.dir / "sshd_config"
+    text = _config(twin, home, key)
+    if processes.alive(twin, ROLE) and path.exists() and path.read_text() == text:
+        return
+    processes.stop(twin, ROLE)
+    path.write_text(text)
+    processes.start(
+        twin,
+        ROLE,
+        ["nsenter", f"--net={twin.netns_file}", "--", "/usr/sbin/sshd", "-D", "-e", "-f", str(path)],
+    )
+
+
+def trust(twin: Twin, public: str) -> str:
+    """Do what an admin does once: let a key run Hearth's wrapper, and nothing else; returns the line.
+
+    Args:
+        public: an OpenSSH public key.
+
+    Raises:
+        HearthError: it is not one.
+    """
+    key = public.strip()
+    if len(key.splitlines()) != 1 or not key.startswith(("ssh-", "ecdsa-", "sk-")):
+        raise HearthError("trust the node key", "that is no OpenSSH public key")
+    line = f'restrict,command="{twin.bin / "hearth-node"}" {key}'
+    known = twin.node_keys.read_text() if twin.node_keys.exists() else ""
+    if key.split()[1] not in known:
+        with twin.node_keys.open("a") as keys:
+            keys.write(line + "\n")
+    return line
+
+
+def _config(twin: Twin, home: Home, key: Path) -> str:
+    locked = any(line.startswith("root:!") for line in Path("/etc/shadow").read_text().splitlines())
+    return "\n".join(
+        [
+            *(f"ListenAddress {node.address}:{node.ssh_port}" for node in home.nodes),
+            f"HostKey {key}",
+            f"PidFile {twin.private / 'sshd.pid'}",
+            f"AuthorizedKeysFile {twin.node_keys}",
+            "PermitRootLogin prohibit-password",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "AllowUsers root",
+            # Without PAM sshd refuses accounts whose password is locked.
+            f"UsePAM {'yes' if locked else 'no'}",
+            "PrintMotd no",
+            f"SetEnv PATH={twin.bin}:/usr/sbin:/usr/bin:/sbin:/bin HEARTH_TWIN_HOME={twin.home}",
+            "Subsystem sftp internal-sftp",
+            "",
+        ]
+    )
+
+
+def _write_tools(twin: Twin) -> None:
+    python = f'PYTHONPATH="{PROJECT}" HEARTH_TWIN_HOME="{twin.home}" exec "{sys.executable}"'
+    wrapper = PROJECT / "hearth/proxmox/node_wrapper.py"
+    scripts = {
+        "pct": f'{python} -m twin.pct "{twin.name}" lxc "$@"',
+        "qm": f'{python} -m twin.pct "{twin.name}" qemu "$@"',
+        "hearth-node": f'PATH="{twin.bin}:$PATH" exec "{sys.executable}" "{wrapper}"',
+    }
+    for name, text in scripts.items():
+        (twin.bin / name).write_text(f"#!/bin/sh\n{text}\n")
+        (twin.bin / name).chmod(0o755)

@@ -1,0 +1,55 @@
+"""`twin status`: what runs, and plainly what is a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hearth.errors import HearthError
+from twin import cgroups, control, namespace, node_ssh, processes, proxy, up
+from twin.home import Home
+from twin.state import Twin
+
+STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
+  a VM is a container of the machine's own kernel: no BIOS, no block devices for further disks;
+  its guest agent is the API's: it answers where the agent is configured and installed;
+  images are not the real files: each is the twin's Debian 12 base, nothing is downloaded or verified;
+  no Zigbee radio, no vendor clouds, no mail, no phone; no DHCP and no DNS server on the networks;
+  the fleet's gateways are the node itself: nothing is routed, the forward proxy is the only way out;
+  free and /proc/meminfo in a guest show the machine's memory (the limit holds all the same).
+Tested on Debian 12 with cgroup v1 and no systemd as process 1.
+Written for Debian 13, cgroup v2 and systemd, but untested there."""
+
+
+def report(twin: Twin, say: Callable[[str], None]) -> bool:
+    """Say how the twin is; whether all is well."""
+    if not twin.exists():
+        say(f"twin {twin.name}: down")
+        return False
+    state = twin.load()
+    home = Home(**state["home"])
+    checks = {
+        f"network namespace {twin.netns}": twin.netns_file.exists() and namespace.pinned(twin),
+        **{role: processes.alive(twin, role) is not None for role in (up.API, node_ssh.ROLE, proxy.OUTER)},
+    }
+    if any(segment.proxy for segment in home.segments):
+        checks[proxy.INNER] = processes.alive(twin, proxy.INNER) is not None
+    guests, answers = _guests(twin)
+    checks["the API answers"] = answers
+    for what, well in checks.items():
+        say(f"{'ok  ' if well else 'LOST'}  {what}")
+    for node in home.nodes:
+        say(f"node {node.name}: https://{node.address}:8006, ssh {node.address}:{node.ssh_port}")
+    for guest in guests:
+        say(f"{guest['kind']} {guest['vmid']} {guest['name']}: {guest['status']}")
+    version = "v2" if cgroups.unified() else "v1"
+    disks = "image files: sizes are limits" if state.get("images") else "folders: sizes are recorded only"
+    say(f"fleet {home.fleet}; cgroup {version}; disks are {disks}")
+    say(STAND_INS)
+    return all(checks.values())
+
+
+def _guests(twin: Twin) -> tuple[list[dict[str, str]], bool]:
+    try:
+        return control.ask(twin, "GET", "/health")["guests"], True
+    except HearthError:
+        return [], False
