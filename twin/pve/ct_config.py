@@ -22,8 +22,8 @@ from fakepve.lxc import (
 )
 from fakepve.routing import die
 
+from twin.pve.shown import pending_rows
 from twin.pve.tasks import Tasks
-from twin.pve.vm_config import pending_rows
 from twin.pve.vm_disks import VmDisks
 
 #: On 9.x a privileged container may nest, for who has Sys.Modify on /.

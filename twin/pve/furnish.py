@@ -68,6 +68,7 @@ def furnish(pve: Pve, node: str = "pve", images: bool = True) -> Tokens:
     if images:
         pve.store_file("local", DEBIAN_TEMPLATE.rpartition("/")[2], 120 * 1024**2, "vztmpl")
         pve.store_file("local", DEBIAN_IMAGE.rpartition("/")[2], 350 * 1024**2, "import")
+        pve.storages["local"]["volumes"][DEBIAN_IMAGE.partition(":")[2]]["virtual"] = 2 * GIB
     return Tokens(hearth=_hearth(pve), root=pve.add_token("root@pam!admin", privsep=False))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twin.pve.access import Access
 from twin.pve.access_acl import AccessAcl
 from twin.pve.access_users import AccessUsers
@@ -26,6 +28,8 @@ class Pve(Edge, Storage, Views, Login, AccessUsers, AccessAcl):
         self.release_version = ".".join(version.split(".")[:2])
         self.access = Access(self.major)
         self.bridges = {"vmbr0"}
+        #: Faults that were applied and not cleared: see faults.py.
+        self.faults: list[Any] = []
 
     @property
     def major(self) -> int:

@@ -18,10 +18,8 @@ from fakepve.routing import die, param_error, split_list
 from fakepve.server import USER
 
 from twin.pve import vm_values
-from twin.pve.digest import digest_of
+from twin.pve.shown import digest_of, pending_rows, shown_config
 from twin.pve.vm_disks import VmDisks
-
-HIDDEN = "**********"
 
 
 @dataclass
@@ -35,40 +33,6 @@ class Change:
     digest: str | None
     text: str = ""
     modified: set[str] = field(default_factory=set)
-
-
-def pending_rows(guest: Any) -> list[dict[str, Any]]:
-    """`GET .../pending`: one row a key, and one for the digest (recordings 23, 285)."""
-    rows = [{"key": "digest", "value": digest_of(guest)}]
-    for key in sorted({*guest.config, *guest.pending}):
-        row = {"key": key}
-        if key in guest.config:
-            row["value"] = guest.config[key]
-        if key in guest.pending and guest.pending[key] is None:
-            row["delete"] = 1
-        elif key in guest.pending:
-            row["pending"] = guest.pending[key]
-        if key == "cipassword":
-            row.update({part: HIDDEN for part in ("value", "pending") if part in row})
-        rows.append(row)
-    return rows
-
-
-def shown_config(guest: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """`GET .../config`: with pending changes unless `current` is set (recordings 686, 687)."""
-    if values.get("snapshot"):
-        snapshot = guest.snapshots.get(values["snapshot"])
-        if snapshot is None:
-            raise die(f"snapshot '{values['snapshot']}' does not exist")
-        config = dict(snapshot)
-    else:
-        config = dict(guest.config)
-        if not values.get("current"):
-            config.update(guest.pending)
-            config = {key: value for key, value in config.items() if value is not None}
-    if "cipassword" in config:
-        config["cipassword"] = HIDDEN
-    return {**config, "digest": digest_of(guest)}
 
 
 class VmConfig(VmDisks):

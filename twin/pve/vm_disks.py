@@ -18,9 +18,9 @@ from fakepve.routing import die, param_error
 from fakepve.storage import _is_file
 
 from twin.pve import vm_values
-from twin.pve.digest import digest_of
 from twin.pve.forms import Forms
 from twin.pve.hooks import Hooks
+from twin.pve.shown import digest_of
 
 CLOUDINIT = re.compile(r"^([^:]+):(?:.*/)?vm-\d+-cloudinit(\.\w+)?$")
 CLOUDINIT_SIZE = 4 * 1024**2

@@ -208,6 +208,28 @@ class VmPower(VmConfig, Tasks):
         self.vms.remove(vm)
         self._pool_leave(vm.vmid)
 
+    async def _qm_snapshot(self, v: dict[str, Any], user: str) -> Any:
+        return await self._then_real("qmsnapshot", v, super()._qm_snapshot, self.real_snapshot, user)
+
+    async def _qm_snapshot_delete(self, v: dict[str, Any], user: str) -> Any:
+        return await self._then_real("qmdelsnapshot", v, super()._qm_snapshot_delete, self.real_forget, user)
+
+    async def _qm_rollback(self, v: dict[str, Any], user: str) -> Any:
+        return await self._then_real("qmrollback", v, super()._qm_rollback, self.real_rollback, user)
+
+    async def _then_real(self, kind: str, v: dict[str, Any], base: Any, hook: Any, user: str) -> Any:
+        vmid = int(v["vmid"])
+        vm = self.vm(vmid)
+
+        async def finish() -> None:
+            await hook(vm, v["snapname"])
+
+        self.then(kind, vmid, finish)
+        try:
+            return await base(v, user)
+        finally:
+            self._thens.pop((kind, vmid), None)
+
     async def _qm_clone(self, v: dict[str, Any], user: str) -> Any:
         if self.vm(int(v["vmid"])) is None:
             raise PveError(500, f"unable to find configuration file for VM {v['vmid']} on node '{v['node']}'")
