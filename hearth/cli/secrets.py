@@ -14,6 +14,7 @@ from hearth.doctor.examine import Home
 from hearth.errors import HearthError
 from hearth.secrets import SecretStore, ssh_public_key
 from hearth.secrets.age import recipient_of
+from hearth.secrets.bitwarden import check_reference
 from hearth.secrets.identity import read_identities
 
 
@@ -43,11 +44,12 @@ def show(home: Home, name: str) -> None:
 
 @secrets.command("set")
 @click.argument("name")
+@click.option("--from", "reference", metavar="bw://ITEM", help="Keep it in Bitwarden; see docs/secrets.md.")
 @click.pass_obj
-def set_value(home: Home, name: str) -> None:
+def set_value(home: Home, name: str, reference: str | None) -> None:
     """Set NAME to what is typed at the prompt, or piped in (without its last line's end)."""
     store = home.secrets
-    value = _ask(name)
+    value = check_reference(reference) if reference else _ask(name)
     if not value:
         raise HearthError(
             f"set the secret {name}", "the value is empty", f"hearth secrets remove {name} removes it"

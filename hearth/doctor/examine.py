@@ -117,8 +117,8 @@ def examine_node(home: Home, fleet: Fleet, node: Node) -> list[Finding]:
     """One node: the way to its API, the token, and all that the fleet wants of it."""
     try:
         token = home.secrets.find("proxmox/token")
-    except HearthError:
-        token = None  # told already by examine_secrets
+    except HearthError as error:
+        return [fail("token", f"{error.action}: {error.reason}", error.remedy)]
     try:
         way = access(node, home.environ, token.reveal() if token else None)
     except HearthError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hearth.durable import locked, write_durably
 from hearth.errors import HearthError
+from hearth.secrets import bitwarden
 from hearth.secrets.age import check_recipient, recipient_of
 from hearth.secrets.document import Document, Entry, check_name, decrypt, encrypt
 from hearth.secrets.identity import read_identities, write_identity
@@ -80,6 +81,7 @@ class SecretStore:
         self._notify = notify
         self._loaded: Document | None = None
         self._changes = _Changes()
+        self._vault: dict[Secret, Secret] = {}  # reference -> what bw said, once a process
 
     def __repr__(self) -> str:
         return f"SecretStore({str(self.path)!r})"
@@ -115,7 +117,9 @@ class SecretStore:
         if override:
             return Secret(override)
         entry = self._entries().get(name)
-        return entry.value if entry else None
+        if entry is None:
+            return None
+        return self._fetched(name, entry.value) if bitwarden.is_reference(entry.value) else entry.value
 
     def get(self, name: str) -> Secret:
         """The secret.
@@ -220,6 +224,11 @@ class SecretStore:
         return True
 
     # ----------------------------------------------------------------- internal
+
+    def _fetched(self, name: str, reference: Secret) -> Secret:
+        if reference not in self._vault:
+            self._vault[reference] = bitwarden.fetch(name, reference, self._environ)
+        return self._vault[reference]
 
     def _entry(self, value: str) -> Entry:
         return Entry(Secret(value), self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"))
