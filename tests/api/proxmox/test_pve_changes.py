@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Guest
 from tests.api.proxmox.conftest import Home, container, machine
 
-OTHER_BRIDGE = {"lan": {"bridge": "vmbr1"}}
+OTHER_BRIDGE: dict[str, Any] = {"lan": {"bridge": "vmbr1"}}
 DATA = {"slot": "mp0", "path": "/srv/data", "size": 2048}
 
 LIVE = [
@@ -97,7 +99,7 @@ def test_the_bridge_changes_with_its_mac_kept(home: Home) -> None:
 
 def test_several_parts_of_a_network_card_go_in_one_write(home: Home) -> None:
     home.run(container())
-    network = {"lan": {"bridge": "vmbr1", "vlan": 5, "gateway": "192.168.1.2"}}
+    network: dict[str, Any] = {"lan": {"bridge": "vmbr1", "vlan": 5, "gateway": "192.168.1.2"}}
     home.run(container(), **network)
     assert home.words(container(), **network) == []
     assert home.words(container()) == [

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from hearth.errors import HearthError
+from hearth.fleet.model import Guest
+from hearth.proxmox import create
 from hearth.proxmox.api import Api, ApiError, LostAnswerError, UnreachableError
 from hearth.proxmox.guests import converge
+from hearth.proxmox.plan import GuestPlan
 from tests.api.proxmox.conftest import Home, api_for, container, machine
 
 CREATE, CONFIG = "/nodes/pve/lxc", "/nodes/pve/lxc/135/config"
 
 
-def converges(home: Home, guest=None) -> None:
+def converges(home: Home, guest: Guest | None = None) -> None:
     """The next run ends well, and the one after it has nothing to do."""
     guest = guest or container()
     home.run(guest)
@@ -65,7 +69,7 @@ def test_one_bad_look_at_a_task_is_no_failure_of_it(home: Home) -> None:
     answers = iter([LostAnswerError("look", "lost"), {"status": "running"}])
     real = home.api.get
 
-    def get(path: str, **params):
+    def get(path: str, **params: Any) -> Any:
         if path.endswith("/status") and "/tasks/" in path:
             answer = next(answers, None)
             if isinstance(answer, Exception):
@@ -86,7 +90,7 @@ def test_dropped_connections_converge(home: Home) -> None:
     converges(home, container(disk=16384))
 
 
-def try_until_done(home: Home, guest) -> None:
+def try_until_done(home: Home, guest: Guest) -> None:
     """Runs on a bad network: each ends well or with a HearthError."""
     for _ in range(10):
         try:
@@ -100,9 +104,10 @@ def try_until_done(home: Home, guest) -> None:
 def test_a_write_whose_answer_was_lost_is_read_back_not_repeated(home: Home) -> None:
     """The PUT arrives, its answer does not: the mount point must not be allocated twice."""
     home.run(container())
-    real, sent = home.api.put, []
+    real = home.api.put
+    sent: list[str] = []
 
-    def put(path: str, **keys):
+    def put(path: str, **keys: Any) -> None:
         sent.append(path)
         real(path, **keys)
         raise LostAnswerError(f"PUT {path}", "no answer came in time")
@@ -124,9 +129,10 @@ def test_a_write_that_never_arrived_is_sent_again(home: Home) -> None:
 
 @pytest.mark.parametrize("verb", ["create", "start"])
 def test_a_lost_answer_to_create_or_start_converges(home: Home, verb: str) -> None:
-    real, lost = home.api.task, []
+    real = home.api.task
+    lost: list[str] = []
 
-    def task(method: str, path: str, *args, **params):
+    def task(method: str, path: str, *args: Any, **params: Any) -> list[str]:
         log = real(method, path, *args, **params)
         if not lost and (path.endswith("/start") if verb == "start" else path.endswith("/lxc")):
             lost.append(path)
@@ -139,7 +145,10 @@ def test_a_lost_answer_to_create_or_start_converges(home: Home, verb: str) -> No
 
 
 @pytest.mark.parametrize("path", [CREATE, "/nodes/pve/lxc/135/status/start"])
-def test_a_request_that_was_lost_on_its_way_converges(home: Home, path: str) -> None:
+def test_a_request_that_was_lost_on_its_way_converges(
+    home: Home, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create, "GRACE", 0.1)
     home.pve.fail("POST", path, 596, "Broken pipe", times=1)
     converges(home)
 
@@ -268,7 +277,7 @@ def test_guests_are_made_in_parallel(home: Home) -> None:
     plans = [home.plan(guest) for guest in guests]
     errors: list[Exception] = []
 
-    def make(plan) -> None:
+    def make(plan: GuestPlan) -> None:
         try:
             converge(home.api, plan)
         except HearthError as error:

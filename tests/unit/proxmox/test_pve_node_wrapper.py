@@ -1,0 +1,174 @@
+"""The forced command on the node: exactly what is allowed, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hearth.proxmox import node_wrapper
+from hearth.proxmox.node_wrapper import Refused, parse
+from hearth.proxmox.wrapper import Device, NodeShell
+
+STICK = "/dev/serial/by-id/usb-ITead_Sonoff_Zigbee_3.0_1234-if00-port0"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small node: guests 135 and VM 136 are ours, 140 a stranger's, 141 is ours in a snapshot only."""
+    files = {
+        "etc/pve/lxc/135.conf": "#tags: nothing\narch: amd64\ntags: mqtt;hearth\n",
+        "etc/pve/lxc/140.conf": "#hearth\narch: amd64\ntags: hearthstone\n",
+        "etc/pve/lxc/141.conf": "arch: amd64\n[before]\ntags: hearth\n",
+        "etc/pve/qemu-server/136.conf": "tags: hearth\n",
+        "dev/ttyUSB0": "",
+        "dev/sda": "",
+        "dev/net/tun": "",
+        "sys/devices/usb1/1-1/idVendor": "10c4\n",
+        "sys/devices/usb1/1-1/idProduct": "ea60\n",
+        "sys/devices/usb1/1-1/1-1:1.0/ttyUSB0/note": "",
+        "mnt/media/film": "",
+        "etc/secret/key": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / STICK.lstrip("/")).parent.mkdir(parents=True)
+    (tmp_path / STICK.lstrip("/")).symlink_to("../../ttyUSB0")
+    (tmp_path / "sys/class/tty/ttyUSB0").mkdir(parents=True)
+    (tmp_path / "sys/class/tty/ttyUSB0/device").symlink_to(tmp_path / "sys/devices/usb1/1-1/1-1:1.0/ttyUSB0")
+    (tmp_path / "mnt/sly").symlink_to(tmp_path / "etc/secret")
+    return tmp_path
+
+
+ALLOWED = [
+    f"pct set 135 --dev0 {STICK},gid=20,mode=0660",
+    "pct set 135 --dev1 /dev/net/tun,mode=0666",
+    "pct set 135 --features nesting=1,keyctl=1",
+    "pct set 135 --features 'nesting=1,mount=nfs;cifs'",
+    "pct set 135 --mp0 /mnt/media,mp=/media,ro=1",
+    "pct set 135 --dev0 /dev/net/tun,mode=0666 --features nesting=1",
+    "qm set 136 --usb0 host=10c4:ea60",
+    "devices",
+]
+REFUSED = [
+    "",
+    "bash",
+    "pct set 135",
+    "pct enter 135",
+    "pct destroy 135 --purge 1",
+    "pct set 135 --memory 512",
+    "pct set 135 --hookscript local:snippets/x.sh",
+    "pct set 135 --dev0",
+    "pct set 135 --dev0 /dev/sda",
+    "pct set 135 --dev0 /dev/mem",
+    "pct set 135 --dev0 /dev/serial/by-id/../../sda",
+    "pct set 135 --dev0 /dev/serial/by-id/usb-Missing-if00",
+    "pct set 135 --dev0 /dev/net/tun,mode=0666,bogus=1",
+    "pct set 135 --features nesting=1,bogus=1",
+    "pct set 135 --features ''",
+    "pct set 135 --mp0 /,mp=/host",
+    "pct set 135 --mp0 /etc/secret,mp=/host",
+    "pct set 135 --mp0 /mnt/sly,mp=/host",
+    "pct set 135 --mp0 /mnt/../etc/secret,mp=/host",
+    "pct set 135 --mp0 /mnt/missing,mp=/host",
+    "pct set 135 --mp0 /mnt/media",
+    "pct set 135 --mp0 local-lvm:8,mp=/srv",
+    "pct set 135 --features nesting=1; reboot",
+    "pct set 135 --features $(reboot)",
+    "pct set 135 --features nesting=1 --delete mp0",
+    "pct set 140 --features nesting=1",
+    "pct set 141 --features nesting=1",
+    "pct set 136 --features nesting=1",
+    "pct set 999 --features nesting=1",
+    "pct set ../136 --features nesting=1",
+    "pct set 0135 --features nesting=1",
+    "pct set 135 --rootfs /mnt/media",
+    "pct set 135 --usb0 host=10c4:ea60",
+    "qm set 135 --usb0 host=10c4:ea60",
+    "qm set 136 --usb0 spice",
+    "qm set 136 --args '-device x'",
+    "qm set 136 --scsi1 /dev/sda",
+    "devices --root /",
+    "pct 'set",
+]
+
+
+@pytest.mark.parametrize("command", ALLOWED)
+def test_what_is_allowed_is_passed_on_word_for_word(root: Path, command: str) -> None:
+    assert parse(command, root) == shlex.split(command)
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_everything_else_is_refused(root: Path, command: str) -> None:
+    with pytest.raises(Refused):
+        parse(command, root)
+
+
+def test_on_a_real_node_a_device_must_be_a_character_device(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = root / "dev/net/tun"
+    assert not stat.S_ISCHR(device.stat().st_mode)
+    monkeypatch.setattr(node_wrapper, "_inside", lambda path, _: root / path.lstrip("/"))
+    with pytest.raises(Refused):
+        parse("pct set 135 --dev1 /dev/net/tun,mode=0666", Path("/"))
+
+
+def test_the_script_alone_runs_the_tool_without_a_shell(root: Path) -> None:
+    tool = root / "pct"
+    tool.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    tool.chmod(0o755)
+    done = run(root, "pct set 135 --features 'nesting=1,mount=nfs;cifs'")
+    assert done.stdout.splitlines() == ["set", "135", "--features", "nesting=1,mount=nfs;cifs"]
+    assert done.returncode == 0
+    refused = run(root, "pct set 135 --hookscript x")
+    assert refused.returncode == 1 and "not allowed" in refused.stderr and refused.stdout == ""
+
+
+def run(root: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """The script as sshd runs it: isolated, so that it needs nothing but the standard library."""
+    script = Path(node_wrapper.__file__)
+    argv = [sys.executable, "-I", str(script), "--root", str(root), "--pct", str(root / "pct")]
+    env = {**os.environ, "SSH_ORIGINAL_COMMAND": command}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_the_devices_are_told_with_target_group_and_usb_id(root: Path) -> None:
+    done = run(root, "devices")
+    assert json.loads(done.stdout) == [
+        {"path": STICK, "target": "/dev/ttyUSB0", "gid": os.getgid(), "usb": "10c4:ea60"},
+        {"path": "/dev/net/tun", "target": "/dev/net/tun", "gid": os.getgid(), "usb": ""},
+    ]
+
+
+def test_the_client_and_the_script_understand_each_other(root: Path) -> None:
+    tool = root / "pct"
+    tool.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {root}/asked\n')
+    tool.chmod(0o755)
+
+    def over_ssh(argv: object) -> tuple[int, str, str]:
+        done = run(root, shlex.join(argv))  # type: ignore[arg-type]
+        return done.returncode, done.stdout, done.stderr
+
+    shell = NodeShell(over_ssh)
+    assert Device(STICK, "/dev/ttyUSB0", os.getgid(), "10c4:ea60") in shell.devices()
+    shell.set_root_only(
+        135, "lxc", {"dev0": f"{STICK},gid=20,mode=0660", "features": "nesting=1,mount=nfs;cifs"}
+    )
+    words = (root / "asked").read_text().split()
+    assert words == [
+        "set",
+        "135",
+        "--dev0",
+        f"{STICK},gid=20,mode=0660",
+        "--features",
+        "nesting=1,mount=nfs;cifs",
+    ]
