@@ -35,6 +35,7 @@ from hearth.proxmox.images import volume_of
 from hearth.proxmox.privileges import needed
 from hearth.role.catalogue import load_roles
 from hearth.secrets import SecretStore
+from hearth.secrets.identity import read_identities
 
 UNAUTHORIZED = 401
 CA_WARN = timedelta(days=365)
@@ -89,9 +90,11 @@ def examine(home: Home) -> list[Finding]:
 
 def examine_secrets(store: SecretStore) -> list[Finding]:
     """The secrets file opens with the identity, whose file is private; the CA does not end soon."""
-    if not store.path.exists():
-        return [ok("secrets", f"{store.path.name} is not there yet: the first deploy makes it")]
     try:
+        if store.identity_file.exists():
+            read_identities(store.identity_file)
+        if not store.path.exists():
+            return [ok("secrets", f"{store.path.name} is not there yet: the first deploy makes it")]
         count = len(store.names())
         certificate = store.find("ca/cert")
     except HearthError as error:

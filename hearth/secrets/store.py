@@ -213,14 +213,9 @@ class SecretStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.path.parent):
-                created = self._write()
+                self._write()
         except OSError as error:
             raise HearthError(f"write the secrets file {self.path}", error.strerror or str(error)) from None
-        if created:
-            self._notify(
-                f"a new age identity is in {self.identity_file}: back it up now, on paper or on "
-                f"another machine; without it {self.path} cannot be opened"
-            )
         return True
 
     # ----------------------------------------------------------------- internal
@@ -252,8 +247,8 @@ class SecretStore:
             raise HearthError(f"open the secrets file {self.path}", error.strerror or str(error)) from None
         return decrypt(self.path, data, read_identities(self.identity_file), self.identity_file)
 
-    def _write(self) -> bool:
-        """Merge and write, the lock being held; True when an identity had to be generated."""
+    def _write(self) -> None:
+        """Merge and write, the lock being held."""
         current = self._read()
         clash = sorted(
             name
@@ -266,16 +261,20 @@ class SecretStore:
                 "another run has generated them since this one began",
                 "run the command again: it will use the other run's",
             )
-        fresh = not self.identity_file.exists()
-        identities = (
-            (write_identity(self.identity_file, self._clock()),)
-            if fresh
-            else read_identities(self.identity_file)
-        )
+        own = [recipient_of(identity) for identity in self._identities()]
         merged = self._merge(current)
-        write_durably(self.path, encrypt(merged, [recipient_of(identity) for identity in identities]))
+        write_durably(self.path, encrypt(merged, own))
         self._loaded, self._changes = merged, _Changes()
-        return fresh
+
+    def _identities(self) -> tuple[Secret, ...]:
+        if self.identity_file.exists():
+            return read_identities(self.identity_file)
+        identity = write_identity(self.identity_file, self._clock())
+        self._notify(
+            f"a new age identity is in {self.identity_file}: back it up now, on paper or on another machine; "
+            f"without it {self.path} cannot be opened"
+        )
+        return (identity,)
 
     def _merge(self, current: Document) -> Document:
         changes = self._changes

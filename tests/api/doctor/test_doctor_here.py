@@ -61,6 +61,24 @@ def test_identity_that_others_can_read(with_secrets: Patient) -> None:
     assert finding.remedy == f"chmod 600 {identity}"
 
 
+def test_identity_that_others_can_read_before_there_are_secrets(with_secrets: Patient) -> None:
+    (with_secrets.project / "inventory" / "secrets.age").unlink()
+    assert with_secrets.complaints() == []
+    (with_secrets.project / "config" / "age.key").chmod(0o640)
+    assert with_secrets.complaint().check == "secrets"
+
+
+def test_a_locked_vault_is_told_as_such(patient: Patient) -> None:
+    store = patient.home.secrets
+    store.put("proxmox/token", "bw://hearth")
+    store.save()
+    del patient.environ["PROXMOX_VE_API_TOKEN"]
+    patient.environ["PATH"] = "/nonexistent"
+    finding = patient.complaint()
+    assert finding.check == "token"
+    assert "Bitwarden" in finding.text
+
+
 def test_wrong_identity(with_secrets: Patient) -> None:
     (with_secrets.project / "config" / "age.key").write_text(generate_identity().reveal())
     finding = with_secrets.complaint()

@@ -227,7 +227,7 @@ def connect(daemon: Daemon, known: KnownHosts, strict: str = "accept-new") -> No
     """Connect as pyinfra's SSH connector does, and close."""
     client = PyinfraClient()
     try:
-        client.connect(  # type: ignore[no-untyped-call]
+        client.connect(
             "127.0.0.1",
             port=daemon.port,
             username="root",

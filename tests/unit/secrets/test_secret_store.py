@@ -178,6 +178,23 @@ def test_first_save_makes_an_identity_and_says_so(place: Place) -> None:
     assert "AGE-SECRET-KEY" not in place.notices[0]
 
 
+def test_a_new_identity_is_announced_even_if_the_file_cannot_be_written_then(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hearth.secrets import store as module
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_durably", full)
+    store = place.open()
+    store.put("a", "b")
+    with pytest.raises(HearthError, match="No space left"):
+        store.save()
+    assert place.identity.exists()
+    assert len(place.notices) == 1
+
+
 def test_later_saves_keep_the_identity_and_say_nothing(saved: Place) -> None:
     before = saved.identity.read_bytes()
     saved.notices.clear()
