@@ -36,19 +36,25 @@ class CtLife(CtConfig, VmPower):
         unprivileged = v.get("unprivileged", int(self.major >= _NEW_DEFAULTS_SINCE))
         if not unprivileged and self.major >= _NEW_DEFAULTS_SINCE:
             self.require(user, "/", "Sys.Modify")
-        self._check_vmid_unused(vmid)
+        doomed = self._forced(v)
+        if doomed is None:
+            self._check_vmid_unused(vmid)
         self._check_create(user, v, vmid, pool)
         params = {key: value for key, value in v.items() if key not in CREATE_ONLY}
         self._check_modify_perm(user, vmid, pool, None, params, [], unprivileged)
         self._check_template(user, v["ostemplate"], False)
         self._check_hookscript(params)
         mounts = self._mounts(params, v, user)
+        if doomed is not None:
+            self._drop(doomed)
         ct = FakeCt(vmid, node=node, defaults=False, config={"lock": "create"})
         self.cts.append(ct)
         config = _initial(params, v, unprivileged)
 
         async def body() -> str | None:
             try:
+                if doomed is not None:
+                    await self._away(doomed)
                 await self._build(ct, config, mounts, v)
             except (TaskError, PveError) as error:
                 self._drop(ct)
@@ -60,6 +66,15 @@ class CtLife(CtConfig, VmPower):
             return None
 
         return await self.task(node, "vzcreate", vmid, user, body, vm=ct)
+
+    def _forced(self, v: dict[str, Any]) -> Any:
+        """The container that `force=1` overwrites, running or not (PVE-FACTS.md: never send it)."""
+        return self._here(v) if v.get("force") else None
+
+    async def _away(self, ct: Any) -> None:
+        if ct.status == "running":
+            await self.real_stop(ct, clean=False, timeout=0)
+        await self.real_destroy(ct)
 
     def _check_create(self, user: str, v: dict[str, Any], vmid: int, pool: str | None) -> None:
         if pool and pool not in self.pools:
@@ -227,9 +242,9 @@ class CtLife(CtConfig, VmPower):
         was_running = ct.status == "running"
 
         async def finish() -> None:
-            if was_running:
-                await self.real_stop(ct, clean=False, timeout=0)
-            await self.real_destroy(ct)
+            ct.status = "running" if was_running else ct.status
+            await self._away(ct)
+            ct.status = "stopped"
 
         self.then("vzdestroy", ct.vmid, finish)
         try:

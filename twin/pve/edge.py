@@ -6,6 +6,7 @@ Recordings 858, 867-869 (methods that the daemon does not take), 863 (unknown fo
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from aiohttp import web
@@ -16,11 +17,23 @@ from twin.pve.request_log import RequestLog
 
 #: A node of the cluster that does not answer: recording 990 has no body.
 _NO_ROUTE = 595
+#: Seconds that requests still being answered get when the fake stops.
+_LAST_CALL = 0.1
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
 class Edge(RequestLog):
     """Wraps the whole application in what Proxmox's daemon does itself."""
+
+    async def start(self, certfile: str, keyfile: str) -> None:
+        """Listen with this certificate and key, so that a stop does not wait for requests that hang."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certfile, keyfile)
+        self.runner = web.AppRunner(self._build_app(), shutdown_timeout=_LAST_CALL)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, self.host, self.port, ssl_context=context).start()
+        if not self.port:
+            self.port: int = self.runner.addresses[0][1]
 
     def _build_app(self) -> Any:
         app = super()._build_app()

@@ -78,8 +78,12 @@ class Storage(Tasks):
 
     async def _download_url(self, request: Any) -> Any:
         given = await params(request)
-        if given.get("checksum") and not given.get("checksum-algorithm"):
+        names = [name for name in given if name in ("checksum", "checksum-algorithm")]
+        if names and names != ["checksum-algorithm", "checksum"]:
+            # FAKEPVE-DIFFERENCES.md: the algorithm has to come with the checksum, and before it.
             self.require_download(request)
+            other = "checksum" if names == ["checksum-algorithm"] else "checksum-algorithm"
+            raise param_error(**{other: f"missing property - '{names[0]}' requires this property"})
         return await self.through_schema(request, self._download)
 
     def require_download(self, request: Any) -> None:

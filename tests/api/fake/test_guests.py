@@ -265,6 +265,58 @@ def test_hooks_are_called_with_the_guest_in_its_state(pve_certificates: Any) -> 
             ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "net"), [("lxc", "name=eth0,bridge=vmbr0"), ("qemu", "virtio,bridge=vmbr0")]
+)
+def test_a_card_sent_without_its_mac_gets_a_new_one_every_time(root: Call, kind: str, net: str) -> None:
+    root("POST", f"/nodes/pve/{kind}", vmid=100, **(CT if kind == "lxc" else VM))
+    seen = set()
+    for _ in range(3):
+        root("PUT", f"/nodes/pve/{kind}/100/config", net0=net)
+        seen.add(root("GET", f"/nodes/pve/{kind}/100/config").json()["data"]["net0"])
+    assert len(seen) == 3
+    kept = seen.pop()
+    root("PUT", f"/nodes/pve/{kind}/100/config", net0=kept)
+    assert root("GET", f"/nodes/pve/{kind}/100/config").json()["data"]["net0"] == kept
+
+
+def test_a_forced_create_destroys_what_runs(root: Call, pve: Pve) -> None:
+    root("POST", "/nodes/pve/lxc", vmid=100, start=1, **CT)
+    refused = root("POST", "/nodes/pve/lxc", vmid=100, **CT)
+    assert (refused.status_code, refused.reason) == (500, "CT 100 already exists on node 'pve'")
+    assert root("POST", "/nodes/pve/lxc", vmid=100, force=1, **CT).status_code == 200
+    assert pve.ct(100).status == "stopped"
+
+
+def test_a_container_becomes_a_template_at_once_and_a_vm_by_a_task(root: Call) -> None:
+    root("POST", "/nodes/pve/lxc", vmid=100, **CT)
+    root("POST", "/nodes/pve/qemu", vmid=101, **VM)
+    assert root("POST", "/nodes/pve/lxc/100/template").json()["data"] is None
+    assert root("GET", "/nodes/pve/lxc/100/config").json()["data"]["template"] == 1
+    assert outcome(root, root("POST", "/nodes/pve/qemu/101/template")) == "OK"
+
+
+def test_a_vm_config_request_of_nothing_is_an_error(root: Call, pve: Pve) -> None:
+    pve.add_vm(100, "v", node="pve")
+    for method in ("PUT", "POST"):
+        answer = root(method, "/nodes/pve/qemu/100/config")
+        assert (answer.status_code, answer.reason) == (500, "no options specified")
+
+
+def test_a_stale_digest_of_a_vm_is_refused_at_once_in_either_way(root: Call, pve: Pve) -> None:
+    pve.add_vm(100, "v", node="pve")
+    for method in ("PUT", "POST"):
+        answer = root(method, "/nodes/pve/qemu/100/config", digest="0" * 40, memory=700)
+        assert (answer.status_code, answer.reason) == (500, "checksum mismatch (file change by other user?)")
+    current = root("GET", "/nodes/pve/qemu/100/config").json()["data"]["digest"]
+    assert root("PUT", "/nodes/pve/qemu/100/config", digest=current, memory=700).status_code == 200
+    assert root("PUT", "/nodes/pve/qemu/100/config", digest=current, memory=800).status_code == 500
+
+
+def test_nextid_reserves_nothing(root: Call) -> None:
+    assert {root("GET", "/cluster/nextid").json()["data"] for _ in range(2)} == {"100"}
+
+
 def test_creates_at_the_same_time_do_not_mix(root: Call, pve: Pve) -> None:
     threads = [
         threading.Thread(target=root, args=("POST", "/nodes/pve/lxc"), kwargs={"vmid": 100 + n, **CT})

@@ -45,7 +45,7 @@ def test_an_image_is_fetched_checked_and_becomes_a_disk_of_its_size(
 ) -> None:
     good = hashlib.sha512(QCOW2).hexdigest()
     asked = {"content": "import", "filename": "new.qcow2", "url": f"{mirror}/image.qcow2"}
-    fetched = hearth("POST", DOWNLOAD, checksum=good, checksum__algorithm="sha512", **asked)
+    fetched = hearth("POST", DOWNLOAD, checksum__algorithm="sha512", checksum=good, **asked)
     assert outcome(hearth, fetched) == "OK"
     assert pve.content_of("local:import/new.qcow2") == QCOW2
     listed = hearth("GET", "/nodes/pve/storage/local/content", content="import").json()["data"]
@@ -53,9 +53,9 @@ def test_an_image_is_fetched_checked_and_becomes_a_disk_of_its_size(
     drive = "local-lvm:0,import-from=local:import/new.qcow2"
     hearth("POST", "/nodes/pve/qemu", vmid=100, scsi0=drive)
     assert pve.vm(100).config["scsi0"].endswith("size=5G")
-    again = hearth("POST", DOWNLOAD, checksum=good, checksum__algorithm="sha512", **asked)
+    again = hearth("POST", DOWNLOAD, checksum__algorithm="sha512", checksum=good, **asked)
     assert outcome(hearth, again) == "OK"
-    other = hearth("POST", DOWNLOAD, checksum="0" * 128, checksum__algorithm="sha512", **asked)
+    other = hearth("POST", DOWNLOAD, checksum__algorithm="sha512", checksum="0" * 128, **asked)
     assert outcome(hearth, other).startswith("checksum mismatch: got")
     blind = hearth("POST", DOWNLOAD, **asked)
     assert outcome(hearth, blind) == "refusing to override existing file '/var/lib/vz/import/new.qcow2'"
@@ -67,8 +67,8 @@ def test_what_fails_in_the_task(hearth: Call, pve: Pve, mirror: str) -> None:
         "POST",
         DOWNLOAD,
         url=f"{mirror}/image.qcow2",
-        checksum="0" * 64,
         checksum__algorithm="sha256",
+        checksum="0" * 64,
         **asked,
     )
     assert outcome(hearth, wrong).startswith("checksum mismatch: got '")
@@ -96,6 +96,13 @@ def test_what_is_refused_at_once(hearth: Call, params: dict[str, str], field: st
     answer = hearth("POST", DOWNLOAD, url="http://127.0.0.1:9/x", **params)
     assert answer.status_code == 400
     assert list(answer.json()["errors"]) == [field]
+
+
+def test_the_algorithm_comes_before_the_checksum(hearth: Call) -> None:
+    asked = {"content": "iso", "filename": "a.iso", "url": "http://127.0.0.1:9/x"}
+    answer = hearth("POST", DOWNLOAD, **asked, checksum="0" * 32, checksum__algorithm="md5")
+    assert answer.status_code == 400
+    assert list(answer.json()["errors"]) == ["checksum-algorithm"]
 
 
 def test_who_may_download(hearth: Call, pve: Pve) -> None:
