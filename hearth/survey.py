@@ -158,7 +158,13 @@ class Survey:
             config = observe.read_config(self.api(seen.node), seen)
         if intent.destroy:
             return plan_destroy(intent, self.views, config)
-        return plan_guest(intent, self.views, config, self._pools)
+        return plan_guest(intent, self.views, config, self.pools)
+
+    @property
+    def pools(self) -> Mapping[int, str]:
+        """VMID -> pool, of the pools that the fleet names; asked once, whoever comes first."""
+        with self._lock:
+            return self._pools
 
     @cached_property
     def _pools(self) -> Mapping[int, str]:
