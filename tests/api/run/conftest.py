@@ -9,10 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,18 +212,23 @@ class Home:
         return {"guests": guests, "volumes": self.volumes(), "pools": pools}
 
 
-@pytest.fixture
-def home(pve: Pve, pve_server: Server, pve_env: dict[str, str], tmp_path: Path) -> Iterator[Home]:
-    """The fake, an empty fleet file and an environment that knows nothing of this machine's own."""
+def home_of(server: Server, env: dict[str, str], place: Path) -> Home:
+    """A home without a fleet file yet, and an environment that knows nothing of this machine's own."""
     kept = {key: os.environ[key] for key in KEPT if key in os.environ}
     own = {
-        "HEARTH_FLEET": str(tmp_path / "fleet.yaml"),
-        "HEARTH_SECRETS": str(tmp_path / "secrets.age"),
-        "HEARTH_AGE_KEY_FILE": str(tmp_path / "age.key"),
-        "HEARTH_STATE_DIR": str(tmp_path / "state"),
+        "HEARTH_FLEET": str(place / "fleet.yaml"),
+        "HEARTH_SECRETS": str(place / "secrets.age"),
+        "HEARTH_AGE_KEY_FILE": str(place / "age.key"),
+        "HEARTH_STATE_DIR": str(place / "state"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    yield Home(pve, pve_server, tmp_path, {**kept, **pve_env, **own})
+    return Home(server.pve, server, place, {**kept, **env, **own})
+
+
+@pytest.fixture
+def home(pve_server: Server, pve_env: dict[str, str], tmp_path: Path) -> Home:
+    """The fake of this test, and no fleet file yet."""
+    return home_of(pve_server, pve_env, tmp_path)
 
 
 @pytest.fixture
@@ -240,9 +243,3 @@ def deployed(small: Home) -> Home:
     """The small home, deployed."""
     small.deploy().went_well()
     return small
-
-
-@pytest.fixture
-def interrupt() -> Callable[[subprocess.Popen[str]], None]:
-    """Ctrl-C at a process that we started."""
-    return lambda process: process.send_signal(signal.SIGINT)
