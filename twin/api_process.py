@@ -20,6 +20,7 @@ from aiohttp import web
 from twin.control import control_app
 from twin.home import Home
 from twin.pve import furnish
+from twin.real.cluster_files import ClusterFiles
 from twin.real.persist import Memory
 from twin.real.pve import RealPve
 from twin.state import Twin, write_json
@@ -32,6 +33,7 @@ class TwinPve(RealPve):
     """Adds what only the twin's own process does: root over the Unix socket, memory after every change."""
 
     memory: Memory
+    files: ClusterFiles
 
     def _authenticate(self, request: Any) -> Any:
         if isinstance(request.transport.get_extra_info("sockname"), str):
@@ -41,8 +43,13 @@ class TwinPve(RealPve):
     async def _answer(self, request: Any, handler: Any, generic: Any, path_node: Any) -> Any:
         response = await super()._answer(request, handler, generic, path_node)
         if request.method != "GET":
-            self.memory.save()
+            self.keep()
         return response
+
+    def keep(self) -> None:
+        """Write down what changed."""
+        self.memory.save()
+        self.files.write(self.everyone())
 
 
 async def serve(twin: Twin) -> None:
@@ -54,7 +61,8 @@ async def serve(twin: Twin) -> None:
     if not pve.memory.load():
         _furnish(pve, twin, home)
     pve.adopt_reality()
-    pve.memory.save()
+    pve.files = ClusterFiles()
+    pve.keep()
     pve.log.file = twin.logs / "requests.jsonl"
     await pve.start(str(twin.private / "pve.crt"), str(twin.private / "pve.key"))
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -80,7 +88,7 @@ async def _save(pve: TwinPve) -> None:
     """Tasks change the state long after their request was answered."""
     while True:
         await asyncio.sleep(SAVE_EVERY)
-        pve.memory.save()
+        pve.keep()
 
 
 def _furnish(pve: TwinPve, twin: Twin, home: Home) -> None:

@@ -1,6 +1,6 @@
 """The command line.
 
-Python -m twin [--name NAME] up | status | exec -- CMD | shell | log | trust-node-key | down.
+Python -m twin [--name NAME] up | status | exec | shell | fault | log | trust-node-key | down.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import click
 from hearth.errors import HearthError
 from twin import execute as execution
 from twin import node_ssh, packages, status
+from twin.control import ask
 from twin.down import down as take_down
+from twin.pve.faults import describe
 from twin.state import DEFAULT_HOME, Twin
 from twin.up import up as bring_up
 
@@ -76,6 +78,26 @@ def run_command(twin: Twin, command: tuple[str, ...]) -> None:
 def shell(twin: Twin) -> None:
     """Open a shell in the twin's network."""
     execution.execute(twin, [os.environ.get("SHELL", "/bin/sh")])
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("parameters", nargs=-1)
+@click.pass_obj
+def fault(twin: Twin, name: str, parameters: tuple[str, ...]) -> None:
+    """Do harm: NAME KEY=VALUE..., or `list`, or `clear` [NAME]."""
+    packages.need_root()
+    if name == "list":
+        for known, usage, what in describe():
+            click.echo(f"{known} {usage}\n    {what}")
+        for active in ask(twin, "GET", "/faults")["active"]:
+            click.echo(f"active: {active['name']} {active['params']}")
+    elif name == "clear":
+        only = f"?name={parameters[0]}" if parameters else ""
+        click.echo(f"cleared: {ask(twin, 'DELETE', f'/faults{only}')['cleared']}")
+    else:
+        given = dict(word.partition("=")[::2] for word in parameters)
+        ask(twin, "POST", "/faults", {"name": name, "params": given})
 
 
 @main.command()

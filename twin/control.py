@@ -9,6 +9,7 @@ import httpx
 from aiohttp import web
 
 from hearth.errors import HearthError
+from twin.pve import faults
 from twin.state import Twin
 
 
@@ -26,8 +27,26 @@ def control_app(pve: Any) -> web.Application:
         ]
         return web.json_response({"guests": guests})
 
+    async def list_faults(_request: web.Request) -> web.Response:
+        active = [{"name": fault.name, "params": fault.params} for fault in pve.faults]
+        return web.json_response({"active": active})
+
+    async def apply_fault(request: web.Request) -> web.Response:
+        asked = await request.json()
+        try:
+            faults.apply(pve, asked["name"], **asked["params"])
+        except HearthError as error:
+            return web.Response(status=web.HTTPBadRequest.status_code, text=str(error))
+        return web.json_response({})
+
+    async def clear_faults(request: web.Request) -> web.Response:
+        return web.json_response({"cleared": faults.clear(pve, request.query.get("name"))})
+
     app = web.Application()
     app.router.add_get("/health", health)
+    app.router.add_get("/faults", list_faults)
+    app.router.add_post("/faults", apply_fault)
+    app.router.add_delete("/faults", clear_faults)
     return app
 
 
@@ -77,5 +96,5 @@ def _send(socket: str, method: str, path: str, content: str | None) -> Any:
             "ask the twin's API process", str(error) or type(error).__name__, "`twin up`"
         ) from error
     if answer.is_error:
-        raise HearthError(f"{method} {path}", answer.text)
+        raise HearthError("change the twin", answer.text)
     return answer.json()

@@ -32,7 +32,7 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
         **kept,
         "HEARTH_TWIN": twin.name,
         "HEARTH_TWIN_HOME": str(twin.home),
-        "HEARTH_FLEET": home.fleet,
+        "HEARTH_FLEET": outer.get("HEARTH_FLEET", home.fleet),
         "HEARTH_SECRETS": str(own / "secrets.age"),
         "HEARTH_AGE_KEY_FILE": str(own / "age.key"),
         "HEARTH_STATE_DIR": str(own / "state"),

@@ -12,14 +12,17 @@ from hearth.errors import HearthError
 from twin import processes
 from twin.commands import run
 from twin.home import PROJECT, Home
+from twin.namespace import enter
 from twin.state import Twin
 
 ROLE = "node-ssh"
+#: Where an admin installs the wrapper (hearth/proxmox/node_wrapper.py).
+WRAPPER = "/usr/local/sbin/hearth-node"
 
 
 def start(twin: Twin, home: Home) -> None:
     """Start it on each node's address, unless it runs."""
-    _write_tools(twin)
+    _install_tools(twin)
     key = twin.private / "ssh_host_ed25519_key"
     if not key.exists():
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", home.nodes[0].name, "-f", str(key))
@@ -31,11 +34,7 @@ def start(twin: Twin, home: Home) -> None:
         return
     processes.stop(twin, ROLE)
     path.write_text(text)
-    processes.start(
-        twin,
-        ROLE,
-        ["nsenter", f"--net={twin.netns_file}", "--", "/usr/sbin/sshd", "-D", "-e", "-f", str(path)],
-    )
+    processes.start(twin, ROLE, enter(twin, "/usr/sbin/sshd", "-D", "-e", "-f", str(path)))
 
 
 def trust(twin: Twin, public: str) -> str:
@@ -50,7 +49,7 @@ def trust(twin: Twin, public: str) -> str:
     key = public.strip()
     if len(key.splitlines()) != 1 or not key.startswith(("ssh-", "ecdsa-", "sk-")):
         raise HearthError("trust the node key", "that is no OpenSSH public key")
-    line = f'restrict,command="{twin.bin / "hearth-node"}" {key}'
+    line = f'restrict,command="{WRAPPER}" {key}'
     known = twin.node_keys.read_text() if twin.node_keys.exists() else ""
     if key.split()[1] not in known:
         with twin.node_keys.open("a") as keys:
@@ -73,21 +72,21 @@ def _config(twin: Twin, home: Home, key: Path) -> str:
             # Without PAM sshd refuses accounts whose password is locked.
             f"UsePAM {'yes' if locked else 'no'}",
             "PrintMotd no",
-            f"SetEnv PATH={twin.bin}:/usr/sbin:/usr/bin:/sbin:/bin HEARTH_TWIN_HOME={twin.home}",
             "Subsystem sftp internal-sftp",
             "",
         ]
     )
 
 
-def _write_tools(twin: Twin) -> None:
-    python = f'PYTHONPATH="{PROJECT}" HEARTH_TWIN_HOME="{twin.home}" exec "{sys.executable}"'
-    wrapper = PROJECT / "hearth/proxmox/node_wrapper.py"
-    scripts = {
-        "pct": f'{python} -m twin.pct "{twin.name}" lxc "$@"',
-        "qm": f'{python} -m twin.pct "{twin.name}" qemu "$@"',
-        "hearth-node": f'PATH="{twin.bin}:$PATH" exec "{sys.executable}" "{wrapper}"',
+def _install_tools(twin: Twin) -> None:
+    """Put pct, qm and Hearth's wrapper where a node has them."""
+    python = f'PYTHONPATH="{PROJECT}" HEARTH_TWIN_HOME="{twin.home}" exec "{sys.executable}" -m twin.pct'
+    texts = {
+        "/usr/sbin/pct": f'#!/bin/sh\n{python} "{twin.name}" lxc "$@"\n',
+        "/usr/sbin/qm": f'#!/bin/sh\n{python} "{twin.name}" qemu "$@"\n',
+        WRAPPER: (PROJECT / "hearth/proxmox/node_wrapper.py")
+        .read_text()
+        .replace("#!/usr/bin/python3\n", f"#!{sys.executable}\n", 1),
     }
-    for name, text in scripts.items():
-        (twin.bin / name).write_text(f"#!/bin/sh\n{text}\n")
-        (twin.bin / name).chmod(0o755)
+    for path, text in texts.items():
+        run(*enter(twin, "sh", "-c", 'cat > "$0" && chmod 755 "$0"', path), stdin=text)

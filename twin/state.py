@@ -95,11 +95,6 @@ class Twin:
         return self.dir / "log"
 
     @property
-    def bin(self) -> Path:
-        """The node's `pct` and `qm`, and the wrapper of Hearth's key."""
-        return self.dir / "bin"
-
-    @property
     def node_keys(self) -> Path:
         """authorized_keys of the node's SSH server; may be appended to."""
         return self.dir / "node_authorized_keys"
@@ -118,7 +113,7 @@ class Twin:
         self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         for path in (self.dir, self.guests):
             path.mkdir(mode=0o711, exist_ok=True)
-        for path in (self.private, self.logs, self.bin, self.private / "hearth"):
+        for path in (self.private, self.logs, self.private / "hearth"):
             path.mkdir(mode=0o700, exist_ok=True)
 
     def load(self) -> dict[str, Any]:

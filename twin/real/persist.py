@@ -16,7 +16,21 @@ from twin.state import write_atomically
 
 #: State of this process, not of the cluster.
 _OWN = {
-    *("runner", "twin", "home", "base", "host", "port", "bridges", "fetch", "memory", "log", "requests"),
+    *(
+        "runner",
+        "twin",
+        "home",
+        "base",
+        "host",
+        "port",
+        "bridges",
+        "fetch",
+        "faults",
+        "memory",
+        "files",
+        "log",
+        "requests",
+    ),
     *("time_scale", "latency", "network", "failures", "tickets", "_random", "_running", "_thens"),
 }
 

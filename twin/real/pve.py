@@ -134,9 +134,10 @@ class RealPve(StandIns, Pve):
         """Notice, for ever, guests that stopped by themselves."""
         while True:
             await asyncio.sleep(WATCH)
+            busy = {task["id"] for task in self.tasklog if task["status"] == "running"}
             for guest in self.everyone():
                 real = self.real(guest.vmid)
-                if guest.status == "running" and guest.lock_holder is None and not real.running():
+                if guest.status == "running" and str(guest.vmid) not in busy and not real.running():
                     set_status(guest, False)
                     with suppress(HearthError):
                         await asyncio.to_thread(real.settle)
