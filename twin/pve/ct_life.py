@@ -168,13 +168,16 @@ class CtLife(CtConfig, VmPower):
             self._thens.pop(("vzstop", int(v["vmid"])), None)
 
     async def _ct_powerdown(self, ct: Any, timeout: float, force: bool) -> None:
-        if ct.shutdown_secs > timeout:
-            await self.pause(timeout)
-            if not force:
+        try:
+            if ct.shutdown_secs > timeout:
+                await self.pause(timeout)
                 raise TaskError("container did not stop")
-        else:
             await self.pause(ct.shutdown_secs)
-        await self.real_stop(ct, ct.shutdown_secs <= timeout, timeout)
+            await self.real_stop(ct, clean=True, timeout=timeout)
+        except TaskError:
+            if not force:
+                raise
+            await self.real_stop(ct, clean=False, timeout=0)
         ct.status = "stopped"
         ct.pid = None
         # What waited for a restart is applied when the container is down (recording 457).

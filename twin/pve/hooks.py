@@ -29,7 +29,7 @@ class Hooks(FakePve):
         """A guest starts; pending changes have been applied to its config."""
 
     async def real_stop(self, guest: Guest, clean: bool, timeout: float) -> None:
-        """A running guest stops.
+        """A running guest stops. Where a clean stop fails and is forced, it is called again, not clean.
 
         Args:
             guest: the guest.

@@ -111,15 +111,18 @@ class VmPower(VmConfig, Tasks):
 
     async def _powerdown(self, vm: Any, p: dict[str, Any]) -> str | None:
         timeout = int(p.get("timeout") or self.shutdown_default_timeout)
-        if vm.acpi and vm.shutdown_secs <= timeout:
+        try:
+            if not vm.acpi or vm.shutdown_secs > timeout:
+                await self.pause(timeout)
+                raise TaskError("VM quit/powerdown failed - got timeout")
             await self.pause(vm.shutdown_secs)
             await self._off(vm, clean=True, timeout=timeout)
-            return None
-        await self.pause(timeout)
-        if str(p.get("forceStop", "0")) not in ("1", "True", "true"):
-            raise TaskError("VM quit/powerdown failed - got timeout")
-        await self._off(vm, clean=False, timeout=0)
-        return "VM still running - terminating now with SIGTERM"
+        except TaskError:
+            if str(p.get("forceStop", "0")) not in ("1", "True", "true"):
+                raise
+            await self._off(vm, clean=False, timeout=0)
+            return "VM still running - terminating now with SIGTERM"
+        return None
 
     async def _off(self, vm: Any, clean: bool, timeout: float) -> None:
         if vm.status == "running":

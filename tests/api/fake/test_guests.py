@@ -313,6 +313,18 @@ def test_a_stale_digest_of_a_vm_is_refused_at_once_in_either_way(root: Call, pve
     assert root("PUT", "/nodes/pve/qemu/100/config", digest=current, memory=800).status_code == 500
 
 
+@pytest.mark.parametrize("kind", ["lxc", "qemu"])
+def test_a_guest_that_does_not_shut_down_is_killed_where_forced(root: Call, pve: Pve, kind: str) -> None:
+    root("POST", f"/nodes/pve/{kind}", vmid=100, start=1, **(CT if kind == "lxc" else VM))
+    pve.guest(100).shutdown_secs = 100
+    asked = root("POST", f"/nodes/pve/{kind}/100/status/shutdown", timeout=3)
+    assert outcome(root, asked) not in ("OK", "")
+    assert pve.guest(100).status == "running"
+    forced = root("POST", f"/nodes/pve/{kind}/100/status/shutdown", timeout=3, forceStop=1)
+    assert outcome(root, forced) == "OK"
+    assert pve.guest(100).status == "stopped"
+
+
 def test_nextid_reserves_nothing(root: Call) -> None:
     assert {root("GET", "/cluster/nextid").json()["data"] for _ in range(2)} == {"100"}
 
