@@ -44,7 +44,7 @@ class FileStates(FactBase[list[FileState | None]]):
     def command(self, paths: Sequence[str]) -> str:
         names = " ".join(map(shlex.quote, paths))
         return (
-            f'for f in {names}; do if [ -f "$f" ]; '
+            f'export LC_ALL=C; for f in {names}; do if [ -f "$f" ]; '
             """then echo "$(stat -Lc '%U %G %a' "$f") $(sha256sum < "$f")"; else echo -; fi; done"""
         )
 
@@ -108,7 +108,8 @@ class Unit(FactBase[UnitState]):
     def command(self, unit: str, paths: Sequence[str] = ()) -> str:
         show = f"systemctl show --timestamp=us+utc -p {','.join(SHOWN)} {shlex.quote(unit)}"
         times = [f"stat -Lc 'file=%.6Z %n' {shlex.quote(path)} 2>/dev/null || :" for path in paths]
-        return "; ".join([show, *times])
+        # The guest's locale may write numbers with a comma.
+        return "; ".join(["export LC_ALL=C", show, *times])
 
     def process(self, output: list[str]) -> UnitState:
         pairs = [line.partition("=")[::2] for line in output]

@@ -71,13 +71,14 @@ def decide(unit: UnitState, restart_on: set[str], reload_on: set[str], planned: 
     def unread(paths: set[str], since: datetime | None) -> bool:
         return any(path in planned or (since and path in changed and changed[path] > since) for path in paths)
 
-    steps = ["daemon-reload"] if unit.stale else []
-    steps += [] if unit.enabled else ["enable"]
-    if not unit.active:
-        return steps if unit.skipped else [*steps, "start"]
-    if unread(restart_on, unit.started):
-        return [*steps, "restart"]
-    return [*steps, "reload"] if unread(reload_on, unit.told) else steps
+    enable = [] if unit.enabled else ["enable"]
+    # Before a start always: NeedDaemonReload does not see the first drop-in of a unit, whose folder is new.
+    if not unit.active and not unit.skipped:
+        return ["daemon-reload", *enable, "start"]
+    if unit.active and unread(restart_on, unit.started):
+        return ["daemon-reload", *enable, "restart"]
+    steps = [*(["daemon-reload"] if unit.stale else []), *enable]
+    return [*steps, "reload"] if unit.active and unread(reload_on, unit.told) else steps
 
 
 def script(unit: str, steps: Sequence[str], ports: Sequence[int], stays: float) -> str:

@@ -38,10 +38,9 @@ CHECK = "def test_it_greets(guest): pass\n"
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of what a role touches, with the new role's files and its word in the fleet file."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.age")
     for folder in ("roles", "templates", "group_data", "inventory", "tests/verify"):
-        shutil.copytree(
-            PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.age")
-        )
+        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=unwanted)
     (tmp_path / "roles" / "greeter.py").write_text(GREETER)
     (tmp_path / "tests" / "verify" / "test_greeter.py").write_text(CHECK)
     fleet_file = tmp_path / "inventory" / "fleet.yaml"

@@ -12,7 +12,7 @@ import pytest
 from ops_kit import run
 
 from hearth.ops import apt, shell, ssh, systemd
-from hearth.ops.facts import Unit, UnitState
+from hearth.ops.facts import FileStates, Unit, UnitState
 from hearth.ops.files import File
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -96,19 +96,19 @@ def changed(unit: UnitState, **paths: datetime) -> UnitState:
     [
         (UP, set(), []),
         (changed(UP, conf=NOW - timedelta(days=1), acl=NOW), set(), []),
-        (changed(UP, conf=LATER), set(), ["restart"]),
+        (changed(UP, conf=LATER), set(), ["daemon-reload", "restart"]),
         (changed(UP, acl=LATER), set(), ["reload"]),
-        (changed(UP, acl=LATER, conf=LATER), set(), ["restart"]),
+        (changed(UP, acl=LATER, conf=LATER), set(), ["daemon-reload", "restart"]),
         (changed(UnitState(**{**vars(UP), "told": LATER}), acl=LATER, conf=NOW), set(), []),
-        (UP, {"/conf"}, ["restart"]),
+        (UP, {"/conf"}, ["daemon-reload", "restart"]),
         (UP, {"/acl"}, ["reload"]),
         (UP, {"/other"}, []),
         (UnitState(**{**vars(UP), "stale": True}), set(), ["daemon-reload"]),
         (UnitState(**{**vars(UP), "enabled": False}), set(), ["enable"]),
-        (UnitState(loaded=True, enabled=True), set(), ["start"]),
-        (UnitState(loaded=True, enabled=True), {"/conf"}, ["start"]),
+        (UnitState(loaded=True, enabled=True), set(), ["daemon-reload", "start"]),
+        (UnitState(loaded=True, enabled=True), {"/conf"}, ["daemon-reload", "start"]),
         (UnitState(loaded=True, enabled=True, skipped=True), set(), []),
-        (UnitState(), {"/conf"}, ["enable", "start"]),  # an absent guest
+        (UnitState(), {"/conf"}, ["daemon-reload", "enable", "start"]),  # an absent guest
     ],
 )
 def test_a_unit_gets_the_gentlest_step_that_is_enough(
@@ -140,6 +140,12 @@ def test_a_units_state_is_read_from_systemctl() -> None:
         told=LATER + timedelta(seconds=0.5),
         changed=(("/etc/a=b c", datetime.fromtimestamp(1795435200.25, UTC)),),
     )
+
+
+def test_facts_are_read_the_same_in_every_language() -> None:
+    """`stat` writes 1,5 where the locale has a comma."""
+    assert Unit().command("x.service", ["/etc/x"]).startswith("export LC_ALL=C;")
+    assert FileStates().command(["/etc/x"]).startswith("export LC_ALL=C;")
 
 
 def test_a_unit_that_was_never_started_has_no_times() -> None:
