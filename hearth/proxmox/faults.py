@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import requests
 from proxmoxer.core import ResourceException  # type: ignore[import-untyped]
+from urllib3.exceptions import NewConnectionError
 
 from hearth.errors import HearthError
 
@@ -134,7 +135,7 @@ def from_transport(endpoint: str, method: str, path: str, error: Exception) -> A
         return _final(
             UnreachableError(f"reach Proxmox at {endpoint}", "it does not answer", "is the node up?")
         )
-    if isinstance(error, requests.exceptions.ConnectionError) and "NewConnectionError" in repr(error):
+    if _never_connected(error):
         return UnreachableError(
             f"reach Proxmox at {endpoint}", _cause(error), "is the node up, and pveproxy running?"
         )
@@ -143,6 +144,12 @@ def from_transport(endpoint: str, method: str, path: str, error: Exception) -> A
             f"{method} {path}", "no answer came in time", "is the node overloaded? run again"
         )
     return LostAnswerError(f"{method} {path}", f"the connection broke ({_cause(error)})", "run again")
+
+
+def _never_connected(error: Exception) -> bool:
+    """True for a refused connection or an unknown name: the reason of urllib3's MaxRetryError."""
+    inner = error.args[0] if isinstance(error, requests.exceptions.ConnectionError) and error.args else None
+    return isinstance(getattr(inner, "reason", None), NewConnectionError)
 
 
 def _final(error: UnreachableError) -> UnreachableError:
