@@ -73,6 +73,7 @@ fi
 cat > {KEPT}/rollback <<'END'
 if [ -e {KEPT}/old ]; then cp -p {KEPT}/old {path}; else rm -f {path}; fi
 {RELOAD}
+systemctl stop {ROLLBACK}.timer 2>/dev/null || :
 END
 systemctl stop {ROLLBACK}.timer 2>/dev/null || :
 systemctl reset-failed {ROLLBACK}.service {ROLLBACK}.timer 2>/dev/null || :
