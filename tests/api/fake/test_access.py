@@ -81,6 +81,14 @@ def test_a_separated_token_of_root_holds_only_its_own() -> None:
     assert set(found.permissions("root@pam", "/")) == privileges(9)
 
 
+def test_a_grant_reaches_tokens_only_without_separation(pve: Pve) -> None:
+    pve.add_token("ann@pve!apart")
+    pve.add_token("ann@pve!same", privsep=False)
+    pve.grant("ann@pve", "/vms", "VM.Audit")
+    held = [pve.allowed(who, "/vms/100", "VM.Audit") for who in ("ann@pve", "ann@pve!same", "ann@pve!apart")]
+    assert held == [True, True, False]
+
+
 @pytest.mark.pve(version="8.4.21")
 def test_roles_are_those_of_the_version(root: Call) -> None:
     roles = {item["roleid"]: item for item in root("GET", "/access/roles").json()["data"]}

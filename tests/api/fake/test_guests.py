@@ -142,6 +142,15 @@ def test_a_running_vm_takes_a_disk_at_once_and_memory_at_its_restart(root: Call,
     assert pve.vm(100).pending == {}
 
 
+def test_a_disk_that_waited_for_a_restart_and_was_replaced_is_kept(root: Call) -> None:
+    root("POST", "/nodes/pve/qemu", vmid=100, start=1, **VM)
+    for _ in range(2):
+        root("PUT", "/nodes/pve/qemu/100/config", sata0="local-lvm:1")
+    rows = {row["key"]: row for row in root("GET", "/nodes/pve/qemu/100/pending").json()["data"]}
+    assert rows["unused0"]["value"] == "local-lvm:vm-100-disk-0"
+    assert rows["sata0"]["pending"] == "local-lvm:vm-100-disk-1,size=1G"
+
+
 def test_a_vm_disk_grows_and_never_shrinks(root: Call, pve: Pve) -> None:
     root("POST", "/nodes/pve/qemu", vmid=100, scsi0="local-lvm:2", **VM)
     left = pve.storages["local-lvm"]["avail"]
