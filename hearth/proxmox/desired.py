@@ -187,13 +187,18 @@ def mount_options(path: str, backup: bool | None, readonly: bool | None) -> dict
 def devices(guest: Guest) -> dict[str, str]:
     """A container's devices (root only): path on the node -> value of its `devN`.
 
-    A serial device belongs to the group dialout, and tun is for everybody, as Debian has them. `devN` takes
-    gid and mode: `man pct.conf`.
+    A serial device belongs to the group dialout, as Debian has it; others, as tun, are for everybody: a
+    container's root gives them to nobody else. `devN` takes gid and mode: `man pct.conf`.
     """
     if guest.kind != "lxc":
         return {}
-    found = {path: f"{path},gid={DIALOUT},mode=0660" for path in guest.devices}
-    return found | ({TUN: f"{TUN},mode=0666"} if guest.tun else {})
+    paths = [*guest.devices, *([TUN] if guest.tun else [])]
+    return {path: f"{path},{_access(path)}" for path in paths}
+
+
+def _access(path: str) -> str:
+    serial = path.startswith(("/dev/serial/", "/dev/ttyUSB", "/dev/ttyACM"))
+    return f"gid={DIALOUT},mode=0660" if serial else "mode=0666"
 
 
 def flags(guest: Guest) -> dict[str, bool]:

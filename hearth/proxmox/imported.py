@@ -86,7 +86,7 @@ def _fields(seen: Seen, values: Mapping[str, Any], comments: list[str]) -> Itera
     if seen.kind == "lxc":
         yield "unprivileged", properties.flag(values.get("unprivileged"))
         yield from _features(values)
-        yield from _devices(values, comments)
+        yield from _devices(values)
     elif any(re.fullmatch(r"usb\d+|hostpci\d+", key) for key in values):
         comments.append("its USB and PCI devices stay as they are: the file does not name them")
     tags = [tag for tag in properties.tags(values.get("tags")) if tag != TAG]
@@ -163,16 +163,13 @@ def _features(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "features", features
 
 
-def _devices(values: Mapping[str, Any], comments: list[str]) -> Iterator[tuple[str, Any]]:
+def _devices(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     paths = [properties.parse(values[key], "path").get("path", "") for key in _slots(values, r"dev\d+")]
     if TUN in paths:
         yield "tun", True
-    sticks = [path for path in paths if path.startswith("/dev/serial/by-id/")]
-    if sticks:
-        yield "devices", sticks
-    others = [path for path in paths if path not in (*sticks, TUN)]
+    others = [path for path in paths if path != TUN and path.startswith("/dev/") and _PATH.fullmatch(path)]
     if others:
-        comments.append(f"{', '.join(others)}: stays as it is; the file names sticks by /dev/serial/by-id")
+        yield "devices", others
 
 
 def _network(seen: Seen, values: Mapping[str, Any], comments: list[str]) -> dict[str, str]:

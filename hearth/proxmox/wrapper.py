@@ -77,8 +77,8 @@ class NodeShell:
                 )
             return f"host={device.usb}"
         path = properties.parse(value, "path").get("path", "")
-        if key.startswith("dev"):
-            self._present(path)
+        if path.startswith(BY_ID):
+            self._present(path)  # the node would only say that it is not there
         return value
 
     def _present(self, path: str) -> Device:

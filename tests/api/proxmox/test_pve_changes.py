@@ -89,12 +89,13 @@ def test_a_restart_can_be_left_to_a_later_call(home: Home) -> None:
     assert home.plan(machine(cores=4)).changes[0].pending
 
 
-def test_the_bridge_changes_with_its_mac_kept(home: Home) -> None:
-    home.run(container())
-    assert home.words(container(), **OTHER_BRIDGE) == ["bridge: vmbr0 -> vmbr1 (live)"]
-    home.run(container(), **OTHER_BRIDGE)
-    assert home.words(container(), **OTHER_BRIDGE) == []
-    assert "hwaddr=02:48:00:00:00:87" in home.config(135)["net0"]
+@pytest.mark.parametrize("guest", [container(), machine()], ids=["container", "vm"])
+def test_the_bridge_changes_with_its_mac_kept(home: Home, guest: Guest) -> None:
+    home.run(guest)
+    assert home.words(guest, **OTHER_BRIDGE) == ["bridge: vmbr0 -> vmbr1 (live)"]
+    home.run(guest, **OTHER_BRIDGE)
+    assert home.words(guest, **OTHER_BRIDGE) == []
+    assert f"={guest.mac}" in home.config(guest.vmid)["net0"]
 
 
 def test_several_parts_of_a_network_card_go_in_one_write(home: Home) -> None:

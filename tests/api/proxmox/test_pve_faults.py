@@ -190,13 +190,28 @@ def test_lost_quorum_is_named(home: Home) -> None:
     converges(home)
 
 
-def test_a_full_storage_is_named(home: Home) -> None:
+@pytest.mark.parametrize("guest", [container(), machine()], ids=["container", "vm"])
+def test_a_full_storage_is_named(home: Home, guest: Guest) -> None:
     home.pve.storages["local-lvm"]["avail"] = 1024**2
     with pytest.raises(HearthError, match=r"(?i)space"):
-        home.run(machine())
-    assert home.pve.guest(136) is None
+        home.run(guest)
+    assert home.pve.guest(guest.vmid) is None and home.volumes() == set()
     home.pve.storages["local-lvm"]["avail"] = 800 * 1024**3
-    converges(home, machine())
+    converges(home, guest)
+
+
+def test_a_token_that_is_revoked_meanwhile_ends_the_run_clearly(
+    home: Home, new_api: Callable[..., Api]
+) -> None:
+    home.run(container())
+    plan = home.plan(container(memory=1024))
+    tokens = dict(home.pve.apitokens)
+    home.pve.apitokens.clear()
+    with pytest.raises(ApiError, match=r"log in at .*PROXMOX_VE_API_TOKEN"):
+        converge(home.api, plan)
+    home.pve.apitokens.update(tokens)
+    home.api = new_api()
+    converges(home, container(memory=1024))
 
 
 def test_403_names_the_missing_right(home: Home) -> None:

@@ -118,3 +118,8 @@ def test_a_run_that_died_before_its_root_only_keys_is_taken_up_again(home: Home,
     home.run(container(tun=True))
     assert node.ran == [False]
     assert home.words(container(tun=True)) == []
+
+
+def test_another_device_is_left_to_the_node_to_check(home: Home, node: FakeNode) -> None:
+    home.run(container(devices=("/dev/dri/renderD128",)))
+    assert home.config(135)["dev0"] == "/dev/dri/renderD128,mode=0666"
