@@ -168,8 +168,9 @@ esac
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> Path:
-    """A systemctl that says what files say."""
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A systemctl that says what files say; patience is short."""
+    monkeypatch.setattr(systemd, "WITHIN", 3)
     for name, text in {"active": "active", "pid": "10", "condition": "yes"}.items():
         (tmp_path / name).write_text(text)
     stub(tmp_path / "bin", "systemctl", SYSTEMCTL.format(tmp_path))
