@@ -16,6 +16,7 @@ from hearth.proxmox.api import Api, ApiError, LostAnswerError, UnreachableError
 from hearth.proxmox.guests import converge
 from hearth.proxmox.plan import GuestPlan
 from tests.api.proxmox.conftest import Home, api_for, container, machine
+from twin.pve import Pve
 
 CREATE, CONFIG = "/nodes/pve/lxc", "/nodes/pve/lxc/135/config"
 
@@ -245,6 +246,17 @@ def test_a_certificate_nobody_knows_says_what_to_set(pve_env: dict[str, str]) ->
     with pytest.raises(UnreachableError, match=r"trust.*PROXMOX_VE_CA_BUNDLE"):
         api_for(env).get("/version")
     assert api_for({**env, "PROXMOX_VE_INSECURE": "1"}).get("/version")["version"]
+
+
+def test_a_proxy_of_this_machine_does_not_come_between(
+    pve: Pve, pve_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node is on the LAN, whatever the environment says for the way to the Internet."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert api_for(pve_env).get("/version")["version"] == pve.version
 
 
 def test_a_proxys_page_is_not_taken_for_an_answer(home: Home) -> None:
