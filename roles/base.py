@@ -56,6 +56,11 @@ def needs_locales(locale: str) -> bool:
     return locale.partition(".")[0] not in ("C", "POSIX")
 
 
+def charset_of(locale: str) -> str:
+    """The character set of `language_COUNTRY.CHARSET@modifier`; what glibc takes where none is named."""
+    return locale.partition(".")[2].partition("@")[0] or "ISO-8859-1"
+
+
 def admin(here: Here) -> None:
     """The admin's user, keys and sudo; root by key only."""
     who = here.fleet.admin
@@ -111,7 +116,7 @@ def clock_and_language(here: Here) -> None:
         command=f"ln -sfn {there} /etc/localtime && echo {zone} > /etc/timezone",
     )
     if needs_locales(locale):
-        charset = locale.partition(".")[2] or "ISO-8859-1"
+        charset = charset_of(locale)
         shell.ensure(
             name="Make the locale",
             holds=f"LC_ALL={locale} locale charmap 2>&1 | grep -qxF {charset}",

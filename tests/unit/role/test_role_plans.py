@@ -46,6 +46,24 @@ def unchanged(there: Guest) -> list[str]:
     return ["Know the fleet by name after a restart too"] if there.kind == "vm" else []
 
 
+@pytest.mark.parametrize(
+    ("locale", "made", "charset"),
+    [
+        ("C.UTF-8", False, "UTF-8"),
+        ("POSIX", False, "ISO-8859-1"),
+        ("de_DE.UTF-8", True, "UTF-8"),
+        ("ca_ES.UTF-8@valencia", True, "UTF-8"),
+        ("de_DE", True, "ISO-8859-1"),
+    ],
+)
+def test_a_locale_is_made_where_libc_does_not_bring_it(locale: str, made: bool, charset: str) -> None:
+    FakeRun(fleet())
+    from roles.base import charset_of, needs_locales
+
+    assert needs_locales(locale) is made
+    assert charset_of(locale) == charset
+
+
 def test_a_vm_has_its_own_clock_and_an_agent_and_a_container_has_not() -> None:
     lxc, vm = (plan(there) for there in BOTH)
     assert {"Keep the time", "Run the guest agent"} <= set(vm) - set(lxc)
