@@ -1,11 +1,13 @@
 """Correction: what lists and status calls show, and what the guest agent says.
 
 Recordings 1, 788 (nodes, by privilege), 24, 96, 602, 603 (VMs), 64, 250 (containers), 9, 813 (network),
-55, 67, 97, 1044 (agent). Source: PVE/API2/Nodes.pm, PVE/QemuServer.pm, PVE/API2/Qemu/Agent.pm.
+55, 67, 97, 1044 (agent), and GET .../time of a node. Source: PVE/API2/Nodes.pm, PVE/QemuServer.pm,
+PVE/API2/Qemu/Agent.pm.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fakepve import PveError
@@ -28,7 +30,12 @@ class Views(CtLife):
         self.node_stats: dict[str, dict[str, float]] = {}
 
     def _routes_network(self) -> list[Any]:
-        return [("GET", "/nodes/{node}/network", self._network)]
+        return [("GET", "/nodes/{node}/network", self._network), ("GET", "/nodes/{node}/time", self._time)]
+
+    async def _time(self, v: dict[str, Any], user: str) -> dict[str, Any]:
+        """The node's clock, which is this machine's, in a node that keeps UTC."""
+        now = int(time.time())
+        return {"time": now, "localtime": now, "timezone": "Etc/UTC"}
 
     async def _network(self, v: dict[str, Any], user: str) -> list[dict[str, Any]]:
         """The node's one port and its bridges, those the user may use."""
