@@ -50,6 +50,8 @@ PACKAGES = [
 #: Units that have no business in a container: they touch the machine's hardware or kernel.
 MASKED = (
     "dev-hugepages.mount",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
     "proc-sys-fs-binfmt_misc.automount",
     "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount",

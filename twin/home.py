@@ -1,6 +1,6 @@
 """What the twin takes from the fleet file: the node, its networks, the addresses that stand for the home.
 
-Never the guests' settings: what a guest is, the twin learns from the API alone. So a mistake of Hearth's shows.
+Never the guests' settings: what a guest is, the twin learns from the API alone. So Hearth's mistakes show.
 """
 
 from __future__ import annotations

@@ -95,10 +95,11 @@ def _address(old: Nic | None, nic: Nic, pid: int) -> None:
         ("-4", nic.address, nic.gateway, old.address if old else None),
         ("-6", nic.address6, nic.gateway6, old.address6 if old else None),
     ):
+        # First away with the old: the first address of a network takes the others with it.
+        if was and "/" in was and was != address:
+            works("nsenter", f"--net=/proc/{pid}/ns/net", "ip", family, "addr", "del", was, "dev", nic.name)
         if address and "/" in address:
             inside(pid, "ip", family, "addr", "replace", address, "dev", nic.name)
-        if was and "/" in was and was != address:
-            inside(pid, "ip", family, "addr", "del", was, "dev", nic.name)
         if gateway:
             inside(pid, "ip", family, "route", "replace", "default", "via", gateway, "dev", nic.name)
 

@@ -1,0 +1,53 @@
+"""One twin for the whole session, shared by all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.twin.handle import TwinHandle, new_key, take_down_orphans
+from twin.down import down
+from twin.home import PROJECT
+from twin.state import Twin
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinHandle]:
+    """The session's twin, of the default fleet; needs root."""
+    state = Twin.named(f"test-{os.getpid()}")
+    take_down_orphans(state.home)
+    done = subprocess.run(
+        [sys.executable, "-m", "twin", "--name", state.name, "up"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+        env={key: value for key, value in os.environ.items() if key != "HEARTH_FLEET"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    handle = TwinHandle(state, new_key(tmp_path_factory.mktemp("key")))
+    yield handle
+    handle.close()
+    down(state)
+    assert not state.dir.exists()
+
+
+@pytest.fixture
+def guest(twin: TwinHandle) -> Iterator[Callable[..., str]]:
+    """Makes containers that are destroyed after the test."""
+    made: list[int] = []
+
+    def make(vmid: int, **config: Any) -> str:
+        made.append(vmid)
+        return twin.container(vmid, **config)
+
+    yield make
+    twin.clear_faults()
+    for vmid in made:
+        twin.remove("lxc", vmid)
