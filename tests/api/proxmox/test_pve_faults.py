@@ -145,6 +145,24 @@ def test_a_lost_answer_to_create_or_start_converges(home: Home, verb: str) -> No
     assert lost
 
 
+@pytest.mark.pve(time_scale=0.3)
+def test_a_create_that_still_runs_when_its_answer_is_lost_is_waited_for(home: Home) -> None:
+    home.pve.ct_secs["create"] = 2
+    real, lost = home.api._send, [CREATE]
+
+    def send(method: str, path: str, params: Any) -> Any:
+        answer = real(method, path, params)
+        if method == "POST" and path in lost:
+            lost.remove(path)
+            raise LostAnswerError(f"{method} {path}", "no answer came in time")
+        return answer
+
+    home.api._send = send  # type: ignore[method-assign]
+    converges(home)
+    assert not lost
+    assert len([task for task in home.pve.tasklog if task["type"] == "vzcreate"]) == 1
+
+
 @pytest.mark.parametrize("path", [CREATE, "/nodes/pve/lxc/135/status/start"])
 def test_a_request_that_was_lost_on_its_way_converges(
     home: Home, path: str, monkeypatch: pytest.MonkeyPatch

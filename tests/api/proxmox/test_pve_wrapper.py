@@ -32,6 +32,8 @@ class FakeNode:
             return 0, f"[{','.join(rows)}]", ""
         guest = self.pve.guest(int(argv[2]))
         self.ran.append(guest.status == "running")
+        if guest.config.get("protection") and any(word.startswith("--mp") for word in argv):
+            return 255, "", f"can't update CT {argv[2]} drive 'mp0' - protection mode enabled"
         for key, value in zip(argv[3::2], argv[4::2], strict=True):
             target = guest.pending if guest.status == "running" else guest.config
             target[key.removeprefix("--")] = value
@@ -61,6 +63,20 @@ def test_root_only_keys_are_set_before_the_first_start(home: Home, node: FakeNod
     assert config["features"] == "nesting=1,keyctl=1"
     assert config["mp0"] == "/mnt/media,mp=/media,ro=1"
     assert home.words(guest) == []
+
+
+def test_protection_comes_after_the_bind_mounts_that_it_would_forbid(home: Home, node: FakeNode) -> None:
+    mounts = ({"slot": "mp0", "path": "/media", "source": "/mnt/media"},)
+    home.run(container(protection=True, mounts=mounts))
+    assert home.words(container(protection=True, mounts=mounts)) == []
+
+
+def test_what_the_wrapper_refuses_is_told_in_its_words(home: Home, node: FakeNode) -> None:
+    home.run(container())
+    home.pve.guest(135).config["protection"] = 1
+    home.shell = NodeShell(lambda argv: (1, "", "hearth-node: guest 135 does not carry the tag hearth"))
+    with pytest.raises(HearthError, match=r"set features of guest 135 .*does not carry the tag"):
+        home.run(container(features={"nesting": True, "fuse": True}))
 
 
 def test_a_privileged_containers_nesting_goes_through_the_wrapper(home: Home, node: FakeNode) -> None:
