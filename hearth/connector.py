@@ -8,24 +8,24 @@ the first command that needs it.
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from paramiko import BadHostKeyException, MissingHostKeyPolicy, SSHException
-from pyinfra.api.exceptions import ConnectError, MissingCommandError
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient import SSHClient
-from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.connectors.util import CommandOutput
 
 from hearth import run as runs
 from hearth.errors import HearthError
+from hearth.fresh_debian import as_fresh_debian
 from hearth.known_hosts import ChangedHostKeyError, KnownHosts, forget_memo
-from hearth.memory import AnswerMemory, text_of
+from hearth.memory import AnswerMemory
 from hearth.proxmox.plan import check
 
 if TYPE_CHECKING:
@@ -36,18 +36,6 @@ if TYPE_CHECKING:
 DEPLOY_KEY: Final = "hearth:ssh/deploy"
 RUNNING_DEADLINE: Final = 20.0  # seconds; a guest that the API calls running may still be booting
 CREATED_DEADLINE: Final = 180.0  # seconds; first boot of a cloud image
-
-# What `command -v` finds on a fresh Debian 12 with systemd and OpenSSH. Operations ask which service manager
-# and which package manager there is, and a dozen of them break without an answer.
-FRESH_DEBIAN: Final = frozenset(
-    (
-        *("apt-get", "dpkg", "systemctl", "service", "journalctl", "timedatectl", "hostnamectl", "sysctl"),
-        *("useradd", "usermod", "userdel", "groupadd", "groupmod", "passwd", "chpasswd", "getent", "id"),
-        *("install", "tar", "gzip", "stat", "find", "sed", "awk", "grep", "mount", "umount", "ip", "ss"),
-        *("sha1sum", "sha256sum", "sha384sum", "md5sum", "sshd"),
-    )
-)
-_WHICH = re.compile(r"^command -v '?([\w.+-]+)'? \|\| true$")
 
 
 class KnownClient(SSHClient):
@@ -149,7 +137,7 @@ class LazySSHConnector(SSHConnector):
         """Run a command, or answer a fact from memory; opens SSH where needed."""
         self.reach()
         run = super().run_shell_command
-        return self.memory.ask(command, arguments, lambda: run(command, *args, **arguments))
+        return self.memory.ask(command, arguments, lambda: run(command, *args, **arguments))  # type: ignore[arg-type]
 
     def put_file(self, *args: Any, **arguments: Any) -> bool:
         """Upload; what facts said before no longer counts."""
@@ -282,22 +270,6 @@ class UnmanagedConnector(BaseConnector):
         raise OSError(f"{self.host.name} is not in the fleet file")
 
     put_file = get_file = run_shell_command  # type: ignore[assignment]
-
-
-def as_fresh_debian(command: str | StringCommand) -> tuple[bool, CommandOutput]:
-    """What a machine fresh from the image answers to the few questions that operations cannot do without.
-
-    Raises:
-        MissingCommandError: for all else; pyinfra then takes the fact's own default, an empty machine's.
-    """
-    text = text_of(command).strip()
-    if text == "uname -s":
-        return True, CommandOutput([OutputLine("stdout", "Linux")])
-    which = _WHICH.match(text)
-    if which:
-        found = which.group(1) in FRESH_DEBIAN
-        return True, CommandOutput([OutputLine("stdout", f"/usr/bin/{which.group(1)}")] if found else [])
-    raise MissingCommandError(text)
 
 
 def _ssh_data(run: runs.Run) -> dict[str, Any]:
