@@ -113,6 +113,12 @@ class Survey:
             return "absent"
         return seen.status
 
+    def choose(self, hosts: Iterable[str]) -> tuple[Guest, ...]:
+        """The guests among the hosts that take part in this run; the others count no more."""
+        names = set(hosts)
+        self.chosen = tuple(guest for guest in self.fleet.guests if guest.name in names)
+        return self.chosen
+
     def now(self, guest: Guest, state: str) -> None:
         """Note what an operation of this run has made of a guest."""
         self._now[guest.name] = state
@@ -122,10 +128,19 @@ class Survey:
         return guest.name in self._now
 
     def node_of(self, guest: Guest) -> str:
-        """The node a guest lives on or will be made on; `auto` is decided once, then it stays."""
+        """The node a guest lives on or will be made on; `auto` is decided once, then it stays.
+
+        Raises:
+            HearthError: it is `auto`, no node has it, and not every node could be asked.
+        """
         if guest.node != AUTO:
             return guest.node
         with self._lock:
+            if self.errors and not any(view.find(guest.vmid) for view in self.views):
+                raise HearthError(
+                    f"place guest {guest.name}",
+                    f"it may be on a node that is down: {self.errors[0]}",
+                )
             return self._placed[guest.name]
 
     @cached_property

@@ -6,14 +6,15 @@ pyinfra has no hooks for these, so its module globals are replaced, once, from c
 from __future__ import annotations
 
 import heapq
+import logging
 import signal
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+import gevent  # type: ignore[import-untyped]
 from pyinfra import logger
-from pyinfra.api import facts, operations
+from pyinfra.api import facts
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 from pyinfra_cli import cli, exceptions
@@ -59,6 +60,11 @@ def _errors_without_noise() -> None:
             theirs(self, file)
 
     exceptions.WrappedError.show = shown
+    # gevent prints a traceback for what ends a greenlet; pyinfra reports it once more, in one line.
+    hub = gevent.get_hub()
+    hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
+    # paramiko logs one for a connection that breaks, and Python prints what nobody handles.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 def _empty_is_an_error(run: Run) -> None:
@@ -115,8 +121,6 @@ def _exit_code_tells_the_truth(run: Run) -> None:
 
     def run_ops(state: Any, serial: bool = False, no_wait: bool = False) -> None:
         run.start_executing()
-        if no_wait:
-            _failing_hosts_end_quietly()
         try:
             execute(state, serial=serial, no_wait=no_wait)
         finally:
@@ -131,17 +135,6 @@ def _exit_code_tells_the_truth(run: Run) -> None:
 
     cli.run_ops = run_ops
     cli._exit = leave
-
-
-def _failing_hosts_end_quietly() -> None:
-    # Under --no-wait a host's failing operation ends its greenlet by an exception: gevent prints a traceback.
-    theirs = operations._run_host_ops
-
-    def run_host_ops(*args: Any, **kwargs: Any) -> None:
-        with suppress(PyinfraError):  # it was told already, and stands in the results
-            theirs(*args, **kwargs)
-
-    operations._run_host_ops = run_host_ops
 
 
 def _plan_is_whole(run: Run) -> None:

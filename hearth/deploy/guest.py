@@ -20,6 +20,9 @@ def present() -> None:
     Raises:
         HearthError: something is refused for any guest of this run; nothing was changed then.
     """
+    named = sorted(runs.current().options.names("destroy"))
+    if named:
+        raise HearthError(f"destroy {', '.join(named)}", "deploy.py destroys nothing", "run teardown.py")
     if _is_guest():
         _check_all()
         as_declared(name="Guest as the fleet file says")
@@ -112,9 +115,7 @@ def _check_all() -> None:
     # All refusals of all guests at once, before any operation is even planned.
     run = runs.current()
     run.known_names()
-    hosts = {host.name for host in context.state.activated_hosts}
-    guests = [guest for guest in run.fleet.guests if guest.name in hosts]
-    run.survey.chosen = tuple(guests)
+    guests = run.survey.choose(host.name for host in context.state.activated_hosts)
     check([run.survey.plan(guest) for guest in guests])
     for guest in guests:
         run.refuse_path(guest)

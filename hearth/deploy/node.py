@@ -18,6 +18,8 @@ def prepare() -> None:
     host = context.host
     if run.is_guest(host.name):
         return
+    # What --limit leaves out, or cannot be reached, needs no images. The guests' own files may come later.
+    run.survey.choose(host.name for host in context.state.activated_hosts)
     fetched(name="Templates and images for new guests")
 
 
