@@ -61,12 +61,13 @@ def machine(number: int = 136, **fields: Any) -> dict[str, Any]:
 
 
 def fleet_of(nodes: tuple[str, ...] = ("pve",), **guests: dict[str, Any]) -> dict[str, Any]:
-    """A fleet file's content. Its endpoint is a closed port of loopback: PROXMOX_VE_ENDPOINT wins over it."""
+    """A fleet file's content. Its nodes are closed ports of loopback: PROXMOX_VE_ENDPOINT wins over them."""
     return {
         "nodes": {
             name: {
-                "address": f"192.168.1.{185 + place}",
+                "address": f"127.0.0.{1 + place}",
                 "endpoint": "https://127.0.0.1:9",
+                "ssh": {"port": 9},
                 "storage": "local-lvm",
                 "images": "local",
             }
