@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.twin.handle import TwinHandle, new_key, take_down_orphans
+from tests.twin.home_kit import home, story  # noqa: F401 - fixtures
 from twin.down import down
 from twin.home import PROJECT
 from twin.state import Twin

@@ -65,16 +65,17 @@ def bring_up(twin: Twin) -> None:
     subprocess.run(command(twin, "up"), check=True, capture_output=True, cwd=PROJECT, timeout=300)
 
 
-def gone(twin: Twin, people: dict[int, int | None]) -> None:
+def gone(twin: Twin, people: dict[int, int]) -> None:
     """Assert that a twin has left nothing: none of its processes, none of its things."""
     assert of(twin, machine()) == set()
     assert not twin.dir.exists()
     assert [pid for pid, start in people.items() if started_at(pid) == start] == []
 
 
-def everyone(twin: Twin) -> dict[int, int | None]:
+def everyone(twin: Twin) -> dict[int, int]:
     """The twin's processes and when they started."""
-    return {pid: started_at(pid) for pid in cgroups.members(twin.cgroup)}
+    found = {pid: started_at(pid) for pid in cgroups.members(twin.cgroup)}
+    return {pid: start for pid, start in found.items() if start is not None}
 
 
 def test_up_and_down_leave_the_machine_as_it_was(other: Twin, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_up_and_down_leave_the_machine_as_it_was(other: Twin, tmp_path: Path) ->
     up = machine()
     assert of(other, up)
     handle = TwinHandle(other, new_key(tmp_path))
-    handle.container(250)
+    handle.said(handle.container(250), "true")
     people = everyone(other)
     assert len(people) > 8
     handle.close()

@@ -73,9 +73,9 @@ def test_the_log_shows_method_path_and_status(twin: TwinHandle) -> None:
 
 def test_a_fault_is_applied_listed_and_cleared(twin: TwinHandle) -> None:
     assert twin.command("fault", "no-such-fault").returncode == 1
-    assert twin.command("fault", "node-offline", "NODE=pve").returncode == 0
+    assert twin.command("fault", "offline", "NODE=pve").returncode == 0
     try:
-        assert "active: node-offline" in twin.command("fault", "list").stdout
+        assert "active: offline" in twin.command("fault", "list").stdout
         with pytest.raises(requests.HTTPError, match="595"):
             twin.api("GET", "/nodes/pve/lxc")
     finally:
