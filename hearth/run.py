@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from paramiko import Ed25519Key
 
-from hearth.commandline.options import Options
+from hearth.options import Options
 from hearth.convergence import Convergence
 from hearth.errors import HearthError
 from hearth.fleet.loader import load_fleet

@@ -8,7 +8,7 @@ from pathlib import Path
 from hearth import run
 from hearth.commandline import corrections
 from hearth.commandline.lock import hold_lock
-from hearth.commandline.options import Options
+from hearth.options import Options
 from hearth.errors import HearthError
 
 
