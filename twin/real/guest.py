@@ -6,9 +6,7 @@ words.
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,22 +17,15 @@ from twin import cgroups
 from twin.base import FIRST_ID
 from twin.commands import run, works
 from twin.home import Home, vlan_bridge
-from twin.real import inside, live
+from twin.real import inside, live, passthrough
 from twin.real.disks import Disk, discard
+from twin.real.errors import GuestError
 from twin.real.lxcconf import Places, lxc_config
 from twin.real.spec import Spec, Volume
 from twin.state import Twin, read_json, write_json
 
 START_LIMIT = 30
 KILL_LIMIT = 20
-
-
-class GuestError(Exception):
-    """What went wrong, in LXC's words; `log` holds the end of its log."""
-
-    def __init__(self, message: str, log: list[str] | None = None) -> None:
-        super().__init__(message)
-        self.log = log or []
 
 
 class RealGuest:
@@ -104,7 +95,7 @@ class RealGuest:
         Raises:
             GuestError: LXC would not.
         """
-        self._check(spec)
+        passthrough.check(spec)
         self._mount(spec)
         files = inside.Files(self.root, spec)
         self._first_boot(files, spec)
@@ -217,22 +208,7 @@ class RealGuest:
     def interfaces(self) -> list[dict[str, Any]]:
         """Its interfaces, as the guest agent names them (network-get-interfaces)."""
         pid = self.init_pid()
-        links = json.loads(live.inside(pid, "ip", "-j", "addr")) if pid else []
-        return [
-            {
-                "name": link["ifname"],
-                "hardware-address": link.get("address", ""),
-                "ip-addresses": [
-                    {
-                        "ip-address": row["local"],
-                        "ip-address-type": "ipv6" if row["family"] == "inet6" else "ipv4",
-                        "prefix": row["prefixlen"],
-                    }
-                    for row in link["addr_info"]
-                ],
-            }
-            for link in links
-        ]
+        return live.interfaces(pid) if pid else []
 
     def _remember(self, spec: Spec, base: Path, first: dict[str, str]) -> None:
         volumes = {volume.key: volume.volume for volume in spec.volumes}
@@ -249,41 +225,15 @@ class RealGuest:
         name = _file_name(volume)
         return Disk(self.dir / "disks" / name, self.dir / "volumes" / name, self._images)
 
-    def _check(self, spec: Spec) -> None:
-        """What the node refuses before LXC is asked: PVE/LXC.pm vm_start, PVE/Network.pm."""
-        bridges = {path.name for path in Path("/sys/class/net").iterdir()}
-        for nic in spec.nics:
-            if nic.bridge and nic.bridge not in bridges:
-                raise GuestError(f"bridge '{nic.bridge}' does not exist")
-        for device in spec.devices:
-            if not Path(device.path).exists():
-                raise GuestError(f"Device {device.path} does not exist")
-        for mount in spec.mounts:
-            if mount.bound and not Path(mount.volume).is_dir():
-                raise GuestError(f"directory '{mount.volume}' does not exist")
-
     def _places(self, spec: Spec) -> Places:
         return Places(
             root=self.root,
             volumes={volume.volume: self._disk(volume.volume).place for volume in spec.volumes},
-            devices=tuple(self._device(spec, number) for number in range(len(spec.devices))),
+            devices=passthrough.devices(self.dir / "devices", spec),
             group=self.group,
             unified=cgroups.unified(),
             apparmor=_apparmor(),
         )
-
-    def _device(self, spec: Spec, number: int) -> tuple[Path, str]:
-        device = spec.devices[number]
-        node = self.dir / "devices" / str(number)
-        node.parent.mkdir(mode=0o711, exist_ok=True)
-        node.unlink(missing_ok=True)
-        facts = Path(device.path).stat()
-        os.mknod(node, stat.S_IFMT(facts.st_mode) | device.mode, facts.st_rdev)
-        shift = FIRST_ID if spec.unprivileged else 0
-        os.chown(node, device.uid + shift, device.gid + shift)
-        node.chmod(device.mode)
-        kind = "b" if stat.S_ISBLK(facts.st_mode) else "c"
-        return node, f"{kind} {os.major(facts.st_rdev)}:{os.minor(facts.st_rdev)}"
 
     def _mount(self, spec: Spec) -> None:
         """Mount its disks and join the root disk to the base."""

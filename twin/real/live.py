@@ -5,10 +5,12 @@ Source: PVE/LXC/Config.pm `vmconfig_hotplug_pending`, PVE/LXC.pm `update_net` an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from twin import cgroups
 from twin.commands import run, works
@@ -102,6 +104,25 @@ def _address(old: Nic | None, nic: Nic, pid: int) -> None:
             inside(pid, "ip", family, "addr", "replace", address, "dev", nic.name)
         if gateway:
             inside(pid, "ip", family, "route", "replace", "default", "via", gateway, "dev", nic.name)
+
+
+def interfaces(pid: int) -> list[dict[str, Any]]:
+    """The interfaces of a guest's process, in the guest agent's words."""
+    return [
+        {
+            "name": link["ifname"],
+            "hardware-address": link.get("address", ""),
+            "ip-addresses": [
+                {
+                    "ip-address": row["local"],
+                    "ip-address-type": "ipv6" if row["family"] == "inet6" else "ipv4",
+                    "prefix": row["prefixlen"],
+                }
+                for row in link["addr_info"]
+            ],
+        }
+        for link in json.loads(inside(pid, "ip", "-j", "addr"))
+    ]
 
 
 def inside(pid: int, *argv: str) -> str:

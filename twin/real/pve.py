@@ -15,7 +15,8 @@ from fakepve.model import TaskError
 from hearth.errors import HearthError
 from twin.home import Home
 from twin.pve import Pve
-from twin.real.guest import GuestError, RealGuest
+from twin.real.errors import GuestError
+from twin.real.guest import RealGuest
 from twin.real.spec import Spec, Volume, container, machine
 from twin.real.stand_ins import StandIns
 from twin.state import Twin
