@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hearth.errors import HearthError
 from hearth.fleet.model import AUTO
+from hearth.patience import patience
 from hearth.proxmox import observe
 from hearth.proxmox.access import access
 from hearth.proxmox.api import Api
@@ -20,7 +21,7 @@ from hearth.proxmox.place import place_all
 from hearth.proxmox.plan import GuestPlan, Intent, plan_destroy, plan_guest
 
 if TYPE_CHECKING:
-    from hearth.commandline.options import Options
+    from hearth.options import Options
     from hearth.fleet.model import Fleet, Guest
     from hearth.secrets import Secret
 
@@ -31,7 +32,7 @@ class Survey:
     Args:
         fleet: from the fleet file.
         options: what was asked for; guests named with --data adopt=, replace=, destroy=.
-        environ: PROXMOX_VE_*.
+        environ: PROXMOX_VE_*, HEARTH_API_TIMEOUT, HEARTH_LOCK_TIMEOUT.
         find: looks a secret up (`proxmox/token`).
         keys: the public keys for root of a new guest.
     """
@@ -64,7 +65,7 @@ class Survey:
         way = access(self.fleet.node(node), self._environ, token.reveal() if token else None)
         with self._api_lock:
             if way.endpoint not in self._apis:
-                self._apis[way.endpoint] = Api(way)
+                self._apis[way.endpoint] = Api(way, **patience(self._environ))
             return self._apis[way.endpoint]
 
     @cached_property
