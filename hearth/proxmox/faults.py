@@ -38,6 +38,10 @@ _REMEDIES = (
         re.compile(r"No space left|not enough (?:free )?space", re.I),
         "free some space on that storage and run again",
     ),
+    (
+        re.compile(r"already exists on node"),
+        "it is on a node that the fleet file lacks, or the token may not see it: `hearth doctor`",
+    ),
     (re.compile(r"modified configuration|checksum mismatch"), "somebody else changed it just now: run again"),
 )
 UNAUTHORIZED = 401
