@@ -24,6 +24,7 @@ Then = Callable[[], Awaitable[None]]
 
 UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
 INTERRUPTED = "received interrupt"
+_CREATES = ("vzcreate", "qmcreate")
 
 
 class Tasks(Forms):
@@ -109,14 +110,14 @@ class Tasks(Forms):
 
     async def _steps(self, record: dict[str, Any], body: Body, then: Then | None) -> None:
         await self.pause(self.task_secs.get(record["type"], 0))
-        self._planned_fault(record["type"])
+        self._planned_fault(record["type"], record["id"])
         note = await body()
         if note:
             record["log"].extend(note.splitlines())
         if then is not None:
             await then()
 
-    def _planned_fault(self, kind: str) -> None:
+    def _planned_fault(self, kind: str, vmid: str) -> None:
         planned = self.task_faults.get(kind)
         if planned is None:
             return
@@ -125,6 +126,12 @@ class Tasks(Forms):
             del self.task_faults[kind]
             if times > 1:
                 self.task_faults[kind] = (message, times - 1)
+        if kind in _CREATES:
+            # As when a real creation fails: its guest goes (PVE/API2/LXC.pm and Qemu.pm, create_vm).
+            guest = self.guest(int(vmid))
+            for guests in (self.cts, self.vms):
+                if guest in guests:
+                    guests.remove(guest)
         raise TaskError(message)
 
     # ----------------------------------------------------------------- views
