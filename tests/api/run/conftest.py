@@ -210,7 +210,7 @@ class Home:
             for guest in (*self.pve.cts, *self.pve.vms)
         }
         pools = {name: sorted(members) for name, members in self.pve.pools.items()}
-        return {"guests": guests, "volumes": self.volumes(), "pools": pools}
+        return {"guests": guests, "volumes": sorted(self.volumes()), "pools": pools}
 
 
 def home_of(server: Server, env: dict[str, str], place: Path) -> Home:
