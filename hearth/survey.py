@@ -21,8 +21,8 @@ from hearth.proxmox.place import place_all
 from hearth.proxmox.plan import GuestPlan, Intent, plan_destroy, plan_guest
 
 if TYPE_CHECKING:
-    from hearth.options import Options
     from hearth.fleet.model import Fleet, Guest
+    from hearth.options import Options
     from hearth.secrets import Secret
 
 
