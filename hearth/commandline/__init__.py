@@ -8,8 +8,8 @@ from pathlib import Path
 from hearth import run
 from hearth.commandline import corrections
 from hearth.commandline.lock import hold_lock
-from hearth.options import Options
 from hearth.errors import HearthError
+from hearth.options import Options
 
 
 def prepare(project: Path) -> None:

@@ -170,6 +170,12 @@ def _roles_in_order(run: Run) -> None:
                 waiting[follower] -= 1
                 if not waiting[follower]:
                     heapq.heappush(ready, (rank(follower), follower))
+        if len(ordered) < len(waiting):
+            raise HearthError(
+                "find an order for the operations",
+                f"{len(waiting) - len(ordered)} of them wait for each other on different hosts",
+                "do not call operations in another order on another host: give them `_if`",
+            )
         return ordered
 
     State.get_op_order = get_op_order  # type: ignore[method-assign]
