@@ -6,9 +6,11 @@ import fcntl
 import os
 import pty
 import select
+import socketserver
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -134,3 +136,27 @@ def test_a_failing_guest_fails_the_run_and_spares_the_others(small: Home, how: l
 def test_a_deploy_file_that_is_not_there_is_an_error(small: Home) -> None:
     done = small.pyinfra("inventory", "deploy-all.py", "-y").refused("deploy-all.py")
     assert done.writes == []
+
+
+@pytest.fixture
+def closing_port() -> Iterator[int]:
+    """A port of loopback that hangs up on whoever calls."""
+
+    class HangUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.close()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_broken_ssh_to_the_node_is_one_clear_error(small: Home, closing_port: int) -> None:
+    """Only what the API refuses to tokens goes that way: here a feature of a privileged container."""
+    small.fleet["nodes"]["pve"]["ssh"] = {"port": closing_port}
+    small.change("comms", unprivileged=False)
+    done = small.deploy().refused(
+        f"cannot reach node pve by SSH at 127.0.0.1:{closing_port}", "hearth doctor"
+    )
+    assert small.status(136) == "running", done.text
