@@ -90,7 +90,8 @@ class Home:
         place: a folder for what this needs.
         project: where the commands are typed.
         fleet_file: the fleet file.
-        own_secrets: True: secrets and state of its own, in `place`; False: the twin's.
+        own_secrets: True: the project's own places for secrets and state, and an age key in `place`; False:
+            the twin's.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Home:
         self.project = project
         self.fleet_file = fleet_file
         self.own_secrets = own_secrets
+        self.process = 0  # of the last command
         self.vault = place / "private" if own_secrets else twin.twin.private / "hearth"
 
     # ---------------------------------------------------------------- commands
@@ -121,8 +123,8 @@ class Home:
     def settings(self) -> dict[str, str]:
         """What `twin exec` does not set of itself."""
         own = {
-            "HEARTH_SECRETS": str(self.vault / "secrets.age"),
-            "HEARTH_AGE_KEY_FILE": str(self.vault / "age.key"),
+            "HEARTH_SECRETS": str(self.secrets_file),
+            "HEARTH_AGE_KEY_FILE": str(self.age_key),
             "HEARTH_STATE_DIR": str(self.state_dir),
         }
         return {"HEARTH_FLEET": str(self.fleet_file), **(own if self.own_secrets else {})}
@@ -130,15 +132,29 @@ class Home:
     @property
     def state_dir(self) -> Path:
         """Where known hosts and the lock are."""
-        return self.vault / "state"
+        return self.project / ".hearth" if self.own_secrets else self.vault / "state"
+
+    @property
+    def secrets_file(self) -> Path:
+        """The encrypted file."""
+        return self.project / "inventory/secrets.age" if self.own_secrets else self.vault / "secrets.age"
+
+    @property
+    def age_key(self) -> Path:
+        """What opens it."""
+        return self.vault / "age.key"
 
     def start(self, *command: str, **popen: Any) -> subprocess.Popen[str]:
         """Start a command; its process is the command's own (`twin exec` becomes it)."""
-        env = {**os.environ, "HEARTH_TWIN_HOME": str(self.twin.twin.home), **popen.pop("env", {})}
-        env.pop("SSH_AUTH_SOCK", None) if "SSH_AUTH_SOCK" not in popen else None
+        # Nobody's SSH keys but those that a test gives.
+        env = {key: value for key, value in os.environ.items() if key != "SSH_AUTH_SOCK"}
+        nobodys = {"HOME": str(self.place), "HEARTH_TWIN_HOME": str(self.twin.twin.home)}
+        env = {**env, **nobodys, **popen.pop("env", {})}
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "cwd": self.project, "env": env}
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(self.argv(*command), **(options | popen))
+        process = subprocess.Popen(self.argv(*command), **(options | popen))
+        self.process = process.pid
+        return process
 
     def run(self, *command: str, patience: float = PATIENCE, **popen: Any) -> Done:
         """Run a command to its end, or fail the test."""
@@ -187,10 +203,13 @@ class Home:
         """The same home with a fleet file of its own, edited by a function."""
         content = copy.deepcopy(yaml.safe_load(self.fleet_file.read_text()))
         edit(content)
+        return self.with_fleet(place, content)
+
+    def with_fleet(self, place: Path, content: dict[str, Any]) -> Home:
+        """The same home with a fleet file of this content."""
         file = place / "fleet.yaml"
         file.write_text(yaml.safe_dump(content, sort_keys=False))
-        other = Home(self.twin, self.place, self.project, file, self.own_secrets)
-        return other
+        return Home(self.twin, self.place, self.project, file, self.own_secrets)
 
     def with_guest(self, place: Path, name: str, **keys: Any) -> Home:
         """The same home with other keys of one guest (None removes one)."""
@@ -204,7 +223,7 @@ class Home:
     @property
     def secrets(self) -> SecretStore:
         """The secrets, opened anew."""
-        return SecretStore(self.vault / "secrets.age", self.vault / "age.key")
+        return SecretStore(self.secrets_file, self.age_key)
 
     def secret(self, name: str) -> str:
         """A secret's text."""
