@@ -115,7 +115,7 @@ EXPECTED: dict[str, tuple[Case, ...]] = {
     ),
     "slow-task": (Case({"type": "vzcreate", "seconds": 20}, scale=0.05),),
     "download": (Case({}, ("debian", "ERROR 404"), before=without_template),),
-    "quorum": (Case({}, ("no quorum",)), Case({}, ("no quorum",), there=True)),
+    "quorum": (Case({}, ("no quorum", "pvecm status")), Case({}, ("no quorum",), there=True)),
     "full": (
         Case({"storage": "local-lvm"}, ("space",)),
         Case({"storage": "local-lvm"}, ("space",), there=True),

@@ -132,6 +132,17 @@ def test_a_first_deploy_killed_in_any_write_is_finished_by_the_next(
             survive(home, number, told.states[0])
 
 
+def test_a_creation_that_still_runs_is_waited_for(told: Told, pve_certificates: Path, tmp_path: Path) -> None:
+    """Until it has ended, the guest has neither its name nor our tag: it looks like a stranger's."""
+    with fresh(pve_certificates, tmp_path / "waits", told) as home:
+        home.pve.task_secs.update(vzcreate=6 / SCALE, qmcreate=6 / SCALE)  # longer than the next run's start
+        home.declare(first_fleet())
+        assert kill_in_write(home, 1)
+        again = home.deploy().went_well()
+        assert [path for path in again.paths if path.startswith("GET /nodes/pve/tasks")]
+        assert home.state() == told.states[0]
+
+
 def changing(told: Told, certificates: Path, place: Path, number: int) -> None:
     """Kill the second deploy in one of its writes."""
     with fresh(certificates, place / str(number), told) as home:
