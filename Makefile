@@ -14,11 +14,14 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml bin/setup
 demo: setup
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bin/demo
 
+# Two processes where nothing is shared; one twin for all that needs real guests. tests/verify runs in there.
 test: setup
-	$(PYTHON) -m pytest -m "not slow" tests
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile tests/unit tests/api tests/live
+	$(PYTHON) -m pytest -m "not slow" tests/twin
 
 test-all: setup lint
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/api tests/live
+	$(PYTHON) -m pytest tests/twin
 
 lint: setup
 	$(PYTHON) -m ruff check .
