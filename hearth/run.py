@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from paramiko import Ed25519Key
 
-from hearth.options import Options
 from hearth.convergence import Convergence
 from hearth.errors import HearthError
 from hearth.fleet.loader import load_fleet
 from hearth.known_hosts import KnownHosts
+from hearth.options import Options
 from hearth.path import addresses_on_path, guests_on_path
 from hearth.pki import Authority
 from hearth.proxmox.address import address_in
@@ -49,6 +49,7 @@ class Run:
         self.options = options
         self.environ = environ
         self.executing = False
+        self.interrupted = False  # Ctrl-C was pressed
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
 
     @property

@@ -26,13 +26,15 @@ from hearth.errors import HearthError
 if TYPE_CHECKING:
     from hearth.run import Run
 
+INTERRUPTED = 130  # as a shell has it: 128 and the number of SIGINT
+
 
 def apply(run: Run) -> None:
     """Install every correction for this run."""
     _inventory_is_a_folder(run)
     _errors_without_noise()
     _empty_is_an_error(run)
-    _interrupted_is_not_success()
+    _interrupted_is_not_success(run)
     _prompt_tells_the_truth(run)
     _exit_code_tells_the_truth(run)
     _plan_is_whole(run)
@@ -88,11 +90,13 @@ def _empty_is_an_error(run: Run) -> None:
     cli._apply_inventory_exclude = limited
 
 
-def _interrupted_is_not_success() -> None:
-    # pyinfra's own handler exits 0.
+def _interrupted_is_not_success(run: Run) -> None:
+    # pyinfra's own handler exits 0. Where Python ignores exceptions (__del__, callbacks) ours is lost: so it
+    # is noted too, no further step begins, and the exit code is still true.
     def stopped(*_: object) -> None:
+        run.interrupted = True
         click.echo("Interrupted: what was done stays; run again to converge.", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, stopped)
 
@@ -131,7 +135,7 @@ def _exit_code_tells_the_truth(run: Run) -> None:
         if run.options.json and not run.executing and not run.options.dry and not run.options.looks_only:
             click.echo("Nothing was applied: --json does not ask. Use -y to apply, --dry to plan.", err=True)
             failed = True
-        sys.exit(1 if failed else 0)
+        sys.exit(INTERRUPTED if run.interrupted else 1 if failed else 0)
 
     cli.run_ops = run_ops
     cli._exit = leave

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyinfra import logger
 
+from hearth import run as runs
 from hearth.errors import HearthError
 
 Step = Callable[..., None]
@@ -23,6 +24,8 @@ def told(step: Step) -> Callable[..., bool]:
     @wraps(step)
     def function(state: Any, host: Any, *args: Any, **kwargs: Any) -> bool:
         try:
+            if runs.current().interrupted:
+                raise HearthError("go on", "the run was interrupted", "run again to converge")
             step(state, host, *args, **kwargs)
         except (HearthError, OSError) as error:
             host.log_styled(str(error), fg="red", log_func=logger.error)
