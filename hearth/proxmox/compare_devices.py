@@ -70,8 +70,9 @@ def _devices(subject: Subject) -> Iterator[Difference]:
             continue
         slot = _free("dev", taken)
         taken.add(slot)
-        # Set while it runs, a device appears only after a restart.
-        yield Difference(Change(slot, NONE, path, subject.waiting), root={slot: value})
+        # Set while it runs, it stands in the configuration at once and in the guest only after a restart.
+        change = Change(slot, NONE, path, subject.waiting)
+        yield Difference(change, root={slot: value}, with_restart=subject.running)
 
 
 def _paths(values: Mapping[str, object]) -> dict[str, str]:

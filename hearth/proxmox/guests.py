@@ -56,12 +56,15 @@ def _converge(work: Work, plan: GuestPlan) -> None:
     made = plan.action in ("create", "replace")
     if made:
         create(work)
-    current = settle(work, work.plan() if made else plan)
+    before = work.plan() if made else plan
+    current = settle(work, before)
+    # What Proxmox took at once and the guest sees only after a restart is in no plan any more.
+    unseen = before.restarts and any(difference.with_restart for difference in before.found)
     if (made or current.starts) and current.state != "running":
         work.say(f"{plan.name}: starting")
         start(work.api, current.seen or _gone(plan), f"start guest {plan.name}")
         current = settle(work, work.plan())
-    if current.restarts and work.restart:
+    if (current.restarts or unseen) and work.restart:
         restart(work.api, current, work.say)
 
 

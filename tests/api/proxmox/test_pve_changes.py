@@ -120,7 +120,10 @@ def test_a_vms_new_address_is_kept_back_until_a_restart_is_allowed(home: Home) -
         home.run(moved)
         assert home.words(moved) == words
     allowed = moved.model_copy(update={"restart": "allowed"})
+    before = len(home.pve.log.requests)
     home.run(allowed)
+    asked = [row.path for row in home.pve.log.requests[before:] if row.method == "POST"]
+    assert any(path.endswith(("/status/reboot", "/status/start")) for path in asked)
     assert home.words(moved) == []
     assert home.config(136)["ipconfig0"].startswith("ip=192.168.1.200/24")
 
