@@ -1,6 +1,6 @@
 """A small home beside the default one: a copy of the project in a Git repository, with a role of its own.
 
-Its first deploy makes `annex` (broker and the added role) and takes over `ct152`, which somebody made by hand.
+Its first deploy makes `annex` (broker and the added role) and takes over `ct152`, which was made by hand.
 It is watched: what it says, every process there is meanwhile. So one deploy serves many tests.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hearth.secrets import SecretStore
+from hearth.secrets import SecretStore, ensure_ssh_key
 from tests.twin.handle import TwinHandle
 from tests.twin.home_kit import Done, Home, copy_project
 from twin.home import PROJECT
@@ -44,7 +44,7 @@ class Watch:
         self.run = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._here = os.readlink("/proc/self/ns/pid")
+        self._here = Path("/proc/self/ns/pid").readlink()
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -66,7 +66,7 @@ class Watch:
 
     def _look(self, pid: str) -> None:
         try:
-            inside = os.readlink(f"/proc/{pid}/ns/pid") != self._here
+            inside = Path(f"/proc/{pid}/ns/pid").readlink() != self._here
             self.seen.add(("cmdline", inside, Path(f"/proc/{pid}/cmdline").read_bytes()))
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             if not inside and self._is_of_the_run(int(pid)):
@@ -132,11 +132,12 @@ def _plant(home: Home) -> None:
     store.put("mqtt/garden-sensor", AWKWARD)
     store.put("mqtt/hearth-verify", "KanarieVerify2f7d61c09be84a53")
     store.put("mqtt/echo-annex", "KanarieEcho91c5e0ab37d246f8")
+    ensure_ssh_key(store, "node")
     store.save()
 
 
 def _project(place: Path, admin: str) -> tuple[Path, list[str]]:
-    """A copy of the project, its fleet file committed; then the role's files and its word in the fleet file."""
+    """A copy of the project, committed; then the role's files and its word in the fleet file."""
     project = copy_project(place / "project")
     content = fleet_of(annex=ANNEX, ct152=FOUND)
     content["admin"]["keys"] = [admin]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.twin.handle import TwinHandle, new_key, take_down_orphans
 from tests.twin.annex_kit import annex  # noqa: F401 - fixtures
+from tests.twin.handle import TwinHandle, new_key, take_down_orphans
 from tests.twin.home_kit import home, story  # noqa: F401 - fixtures
 from twin.down import down
 from twin.home import PROJECT

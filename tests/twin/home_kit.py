@@ -286,6 +286,14 @@ class Home:
             key.with_suffix(".pub").write_text(ssh_public_key(self.secrets.get("ssh/deploy")))
         return TwinHandle(self.twin.twin, key)
 
+    def ssh(self, guest: str, script: str) -> list[str]:
+        """The command that runs a shell script in a guest, once, as a process of one's own."""
+        return [
+            *("nsenter", f"--net={self.twin.twin.netns_file}", "--", "ssh", "-i", str(self.door.key)),
+            *("-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR"),
+            *("-oConnectTimeout=5", "-oBatchMode=yes", f"root@{self.address(guest)}", script),
+        ]
+
     def said(self, guest: str, command: str) -> str:
         """What a shell command in a guest says; it has to end with 0."""
         return self.door.said(self.address(guest), command)

@@ -44,7 +44,7 @@ def test_a_broken_configuration_is_refused_in_mosquittos_words_and_the_old_one_g
     home = annex.home
     before = process(home), home.said("annex", "sha256sum /etc/mosquitto/hearth.d/settings.conf")
     done = home.deploy("--limit", "annex", "--data", "mosquitto_client_expiry=14x")
-    done.refused("Error: Invalid 'x' expiration", "refused: /etc/mosquitto/hearth.d/settings.conf")
+    done.refused("Error: Invalid persistent_client_expiration", "refused: /etc/mosquitto/hearth.d/settings")
     assert (process(home), home.said("annex", "sha256sum /etc/mosquitto/hearth.d/settings.conf")) == before
     assert still_there(client)
     home.deploy("--limit", "annex").silent()

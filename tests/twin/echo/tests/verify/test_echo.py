@@ -1,4 +1,4 @@
-"""What the role echo promises: a service over TLS, and a login at the broker with its topics and no others."""
+"""What the role echo promises: a service over TLS, and a login at the broker with just its topics."""
 
 from __future__ import annotations
 
