@@ -12,6 +12,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -129,9 +130,9 @@ def _plant(home: Home) -> None:
     """Secrets that an admin has set before the first deploy."""
     home.vault.mkdir(mode=0o700)
     store = SecretStore(home.secrets_file, home.age_key, notify=lambda _: None)
-    store.put("mqtt/garden-sensor", AWKWARD)
-    store.put("mqtt/hearth-verify", "KanarieVerify2f7d61c09be84a53")
-    store.put("mqtt/echo-annex", "KanarieEcho91c5e0ab37d246f8")
+    store.put("mqtt/garden-sensor", AWKWARD + token_hex())
+    store.put("mqtt/hearth-verify", token_hex())
+    store.put("mqtt/echo-annex", token_hex())
     ensure_ssh_key(store, "node")
     store.save()
 
@@ -178,7 +179,7 @@ def annex(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Annex:
         first = _watched(home, watch, *LOUD, "--data", "adopt=ct152", env=admin).went_well()
         store = home.secrets
         old = store.get("mqtt/echo-annex").reveal()
-        store.put("mqtt/echo-annex", "KanarieNeu5b0d8e1f7a3c4962")
+        store.put("mqtt/echo-annex", token_hex())
         store.save()
         rotated = _watched(home, watch, *LOUD, "--json").went_well()
     return Annex(home, added, unasked, made_by_hand, first, rotated, old, watch)

@@ -15,12 +15,12 @@ ASIDE = "/root/host-keys"
 def other_key(annex: Annex) -> Iterator[Annex]:
     """The annex shows another host key; afterwards its own again."""
     home = annex.home
-    home.said("annex", f"cp -a /etc/ssh {ASIDE} && rm /etc/ssh/ssh_host_*")
-    home.said("annex", "ssh-keygen -A >/dev/null && systemctl restart ssh && touch /run/since")
+    # In one go: without keys sshd lets nobody in.
+    anew = f"cp -a /etc/ssh {ASIDE}; rm /etc/ssh/ssh_host_*; ssh-keygen -A >/dev/null"
+    home.said("annex", f"set -e; {anew}; systemctl restart ssh; touch /run/since")
     yield annex
-    home.said("annex", f"rm /etc/ssh/ssh_host_* && cp -a {ASIDE}/ssh_host_* /etc/ssh")
-    home.said("annex", "systemctl restart ssh")
-    home.said("annex", f"rm -r {ASIDE}")
+    again = f"rm /etc/ssh/ssh_host_*; cp -a {ASIDE}/ssh_host_* /etc/ssh; rm -r {ASIDE}"
+    home.said("annex", f"set -e; {again}; systemctl restart ssh")
 
 
 def test_it_is_an_error_that_says_where_and_what_to_do_and_nothing_is_done(other_key: Annex) -> None:

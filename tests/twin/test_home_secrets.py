@@ -111,7 +111,8 @@ def test_nothing_shows_among_the_processes(annex: Annex, canaries: dict[str, set
 
 def grep(annex: Annex, guest: str, patterns: set[bytes], files: str) -> list[str]:
     """The files in a guest, of those that a shell command prints (NUL between them), with a pattern."""
-    script = f"cat > /run/patterns; {files} | xargs -0 -r grep -lFf /run/patterns; rm /run/patterns"
+    mine = "/run/patterns"
+    script = f"umask 077; cat > {mine}; {files} | xargs -0 -r grep -lFf {mine} | grep -vx {mine}; rm {mine}"
     done = subprocess.run(
         annex.home.ssh(guest, script),
         input=b"\n".join(sorted(patterns)) + b"\n",
