@@ -8,6 +8,7 @@ the first command that needs it.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -85,6 +86,9 @@ class LazySSHConnector(SSHConnector):
         known = runs.current().known_hosts
         kwargs = self.make_paramiko_kwargs()
         address = kwargs.pop("hostname")
+        if not known.path.exists():
+            # pyinfra warns of a missing file, a line for each try.
+            kwargs["_pyinfra_ssh_known_hosts_file"] = os.devnull
         forget_memo()
         self.client = KnownClient(known)
         try:

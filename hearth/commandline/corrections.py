@@ -56,7 +56,8 @@ def _errors_without_noise() -> None:
     theirs = exceptions.WrappedError.show
 
     def shown(self: Any, file: Any = None) -> None:
-        if isinstance(self.exception, HearthError):
+        nobody_left = str(self.exception) == "No hosts remaining!"  # State.fail_hosts, below a frame of ours
+        if isinstance(self.exception, HearthError) or nobody_left:
             logger.error(f"--> {click.style('error', 'red', bold=True)}: {self.exception}")
         else:
             theirs(self, file)

@@ -77,6 +77,7 @@ def test_the_home_was_made_by_the_very_command(story: Story) -> None:
     assert story.first.code == 0, story.first.text
     made = {row["path"] for row in story.first.requests if row["method"] == "POST"}
     assert {"/nodes/pve/lxc", "/nodes/pve/qemu"} <= made
+    assert "Failed to load host keys" not in story.first.text
 
 
 # ------------------------------------------------------------ the whole home
