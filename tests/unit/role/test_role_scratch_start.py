@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,12 @@ def stage(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    """Where scratch folders are made: only the broker's user has to get through."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    for parent in (folder, *folder.parents):
-        if parent.is_relative_to("/tmp/"):
-            parent.chmod(0o755)
-    return folder
+def scratch() -> Iterator[Path]:
+    """Where scratch folders are made; the broker's user has to get through, so it is not below tmp_path."""
+    with tempfile.TemporaryDirectory(prefix="hearth-scratch-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def start(stage: Path, scratch: Path) -> subprocess.CompletedProcess[str]:
