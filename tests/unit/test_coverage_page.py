@@ -13,7 +13,7 @@ REFERENCE = re.compile(r"((?:unit|api|twin|verify|live)/[\w/]+\.py)?(?:::(test_\
 
 
 def references() -> list[tuple[str, str]]:
-    """(file below tests/, test or nothing) of every reference; `::name` alone continues the file before it."""
+    """(file, test or nothing) of every reference; `::name` alone continues the file before it."""
     found, file = [], ""
     for match in REFERENCE.finditer(PAGE):
         file = match[1] or file
