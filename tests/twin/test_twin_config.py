@@ -38,7 +38,8 @@ def test_a_container_is_read_as_proxmox_writes_it() -> None:
             "mp0": "local-lvm:vm-100-disk-1,mp=/data,size=512M",
             "mp1": "/srv/x,mp=/x,ro=1",
             "dev0": "/dev/net/tun,gid=5,mode=0666",
-            "net0": "name=eth0,bridge=vmbr0,hwaddr=02:48:00:00:00:64,ip=10.0.0.2/24,gw=10.0.0.1,tag=20,type=veth",
+            "net0": "name=eth0,bridge=vmbr0,hwaddr=02:48:00:00:00:64,"
+            "ip=10.0.0.2/24,gw=10.0.0.1,tag=20,type=veth",
             "nameserver": "10.0.0.1 10.0.0.3",
             "unprivileged": 1,
         },
