@@ -205,7 +205,7 @@ class Daemon:
             self.transports.append(transport)
             try:
                 transport.start_server(server=Server())
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):
                 continue
 
     def stop(self) -> None:
