@@ -46,7 +46,7 @@ class NodeSsh:
             transport.add_server_key(self.host_key)
             try:
                 transport.start_server(server=_Session(self))
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):
                 continue
 
     def stop(self) -> None:
