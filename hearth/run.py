@@ -105,8 +105,7 @@ class Run:
     @cached_property
     def deploy_key(self) -> PKey:
         """The key that the run logs in with."""
-        private, _ = ensure_ssh_key(self.secrets, "deploy")
-        return Ed25519Key.from_private_key(StringIO(private.reveal()))
+        return self._private_key("deploy")
 
     @cached_property
     def guest_keys(self) -> tuple[str, ...]:
@@ -121,7 +120,10 @@ class Run:
     @cached_property
     def node_key(self) -> PKey:
         """The key that nodes accept for their forced command."""
-        private, _ = ensure_ssh_key(self.secrets, "node")
+        return self._private_key("node")
+
+    def _private_key(self, name: str) -> PKey:
+        private, _ = ensure_ssh_key(self.secrets, name)
         return Ed25519Key.from_private_key(StringIO(private.reveal()))
 
     # ------------------------------------------------------------------ guests

@@ -50,9 +50,7 @@ class Survey:
         self._environ = environ
         self._find = find
         self._keys = keys
-        self._lock = (
-            threading.RLock()
-        )  # over the views, which ask for the APIs: those have a lock of their own
+        self._lock = threading.RLock()  # over the views; they ask for the APIs, which have their own
         self._api_lock = threading.Lock()
         self._apis: dict[str, Api] = {}
         self._plans: dict[str, GuestPlan] = {}
@@ -108,11 +106,14 @@ class Survey:
         """
         if guest.name in self._now:
             return self._now[guest.name]
-        seen = next((seen for view in self.views if (seen := view.find(guest.vmid))), None)
+        seen = self._seen(guest)
         if seen is None:
             self.view(self.node_of(guest))
             return "absent"
         return seen.status
+
+    def _seen(self, guest: Guest) -> observe.Seen | None:
+        return next((seen for view in self.views if (seen := view.find(guest.vmid))), None)
 
     def choose(self, hosts: Iterable[str]) -> tuple[Guest, ...]:
         """The guests among the hosts that take part in this run; the others count no more."""
@@ -137,7 +138,7 @@ class Survey:
         if guest.node != AUTO:
             return guest.node
         with self._lock:
-            if self.errors and not any(view.find(guest.vmid) for view in self.views):
+            if self.errors and self._seen(guest) is None:
                 raise HearthError(
                     f"place guest {guest.name}",
                     f"it may be on a node that is down: {self.errors[0]}",
@@ -168,7 +169,7 @@ class Survey:
     def _plan(self, guest: Guest) -> GuestPlan:
         intent = self.intent(guest)
         self.state_of(guest)  # raises where nobody can know
-        seen = next((seen for view in self.views if (seen := view.find(guest.vmid))), None)
+        seen = self._seen(guest)
         config = None
         if seen is not None and seen.kind == guest.kind:
             config = observe.read_config(self.api(seen.node), seen)
