@@ -15,6 +15,7 @@ from hearth.proxmox.wrapper import NodeShell
 if TYPE_CHECKING:
     from hearth.fleet.model import Guest, Image
     from hearth.known_hosts import KnownHosts
+    from hearth.proxmox.plan import GuestPlan
     from hearth.survey import Survey
 
 Say = Callable[[str], None]
@@ -79,16 +80,21 @@ class Convergence:
             if guest.image:
                 self.fetch_image(node, guest.image, say)
             self.forget_key(guest)
-        shell = NodeShell(node_runner(self._survey.fleet.node(node), self._node_key(), self._known))
         restart_now = guest.name not in self._on_path()
-        guests.converge(api, plan, shell if plan.needs_root else None, say, restart_now)
+        guests.converge(api, plan, self._shell(plan), say, restart_now)
         stays_down = plan.state == "stopped" and not plan.starts
         self._survey.now(guest, "stopped" if stays_down else "running")
 
     def restart(self, guest: Guest, say: Say) -> None:
-        """Restart a guest for what waits. Raises HearthError."""
+        """Restart a guest for what waits, and for what was not written before it. Raises HearthError."""
         plan = self._survey.plan(guest)
-        guests.restart(self._survey.api(plan.intent.node), plan, say)
+        guests.restart_now(self._survey.api(plan.intent.node), plan, self._shell(plan), say)
+
+    def _shell(self, plan: GuestPlan) -> NodeShell | None:
+        if not plan.needs_root:
+            return None
+        node = self._survey.fleet.node(plan.intent.node)
+        return NodeShell(node_runner(node, self._node_key(), self._known))
 
     def destroy(self, guest: Guest, say: Say) -> None:
         """Destroy a guest that `teardown.py` was told to. Raises HearthError."""

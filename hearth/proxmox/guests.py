@@ -14,12 +14,12 @@ from hearth.proxmox.change import Difference
 from hearth.proxmox.create import create
 from hearth.proxmox.observe import Seen
 from hearth.proxmox.plan import GuestPlan, check
-from hearth.proxmox.power import reboot, start
+from hearth.proxmox.power import reboot, shut_down, start
 from hearth.proxmox.remove import demolish, destroy
 from hearth.proxmox.work import TRIES, Say, Work, quiet, told
 from hearth.proxmox.wrapper import NodeShell
 
-__all__ = ["converge", "destroy", "restart"]
+__all__ = ["converge", "destroy", "restart_now"]
 
 TASK_TIMEOUT = 600.0  # seconds that another task on the guest may take
 BROKEN_GROWTH = "Failed to update the container's filesystem"
@@ -57,15 +57,30 @@ def _converge(work: Work, plan: GuestPlan) -> None:
     if made:
         create(work)
     before = work.plan() if made else plan
+    down = work.restart and before.restarts and _has_silent(before)
+    if down:
+        before = _shut_down(work, before)
     current = settle(work, before)
-    # What Proxmox took at once and the guest sees only after a restart is in no plan any more.
-    unseen = before.restarts and any(difference.with_restart for difference in before.found)
-    if (made or current.starts) and current.state != "running":
+    if (made or down or current.starts) and current.state != "running":
         work.say(f"{plan.name}: starting")
         start(work.api, current.seen or _gone(plan), f"start guest {plan.name}")
         current = settle(work, work.plan())
-    if (current.restarts or unseen) and work.restart:
-        restart(work.api, current, work.say)
+    if current.restarts and work.restart:
+        restart(work, current)
+
+
+def _has_silent(plan: GuestPlan) -> bool:
+    return any(difference.with_restart for difference in plan.found)
+
+
+def _shut_down(work: Work, plan: GuestPlan) -> GuestPlan:
+    """Bring a guest down for changes that no later plan would show, were the run killed before the restart.
+
+    A stopped guest takes them at its start, and the next run starts it.
+    """
+    work.say(f"{plan.name}: shutting down, for changes that it sees only when it starts")
+    shut_down(work.api, plan.seen or _gone(plan), f"shut down guest {plan.name}")
+    return work.plan()
 
 
 def settle(work: Work, plan: GuestPlan) -> GuestPlan:
@@ -146,8 +161,11 @@ def grow(work: Work, seen: Seen, slot: str, size: int) -> None:
         raise HearthError(what, "the disk grew, the file system in it did not", remedy)
 
 
-def restart(api: Api, plan: GuestPlan, say: Say = quiet) -> None:
+def restart(work: Work, plan: GuestPlan) -> None:
     """Restart a running guest for what waits, and see that it came into force.
+
+    What only a restart shows is written right before it. Proxmox itself brings the guest down and up again: a
+    run through this guest may lose its line meanwhile.
 
     Raises:
         HearthError: it did not come down or up again, or the change still waits.
@@ -156,14 +174,28 @@ def restart(api: Api, plan: GuestPlan, say: Say = quiet) -> None:
         raise HearthError(
             f"restart guest {plan.name}", "the fleet file does not allow it", "restart: allowed"
         )
-    work = Work(api, plan.intent, None, say, restart=True)
     with told(f"restart guest {plan.name}"):
-        say(f"{plan.name}: restarting")
-        reboot(api, plan.seen, f"restart guest {plan.name}")
+        settle(work, plan)
+        work.say(f"{plan.name}: restarting")
+        reboot(work.api, plan.seen, f"restart guest {plan.name}")
         left = [change for change in work.plan().changes if change.pending]
     if left:
         reason = f"afterwards there is still {'; '.join(map(str, left))}"
         raise HearthError(f"restart guest {plan.name}", reason, "look at it in Proxmox's web interface")
+
+
+def restart_now(api: Api, plan: GuestPlan, shell: NodeShell | None = None, say: Say = quiet) -> None:
+    """Restart a guest whose restart was put off, from what is there now.
+
+    Args:
+        plan: of the guest, made at any time before. shell: the node's wrapper, where `plan.needs_root`.
+        say: told what is being done, in a line each.
+
+    Raises:
+        HearthError: as `restart`.
+    """
+    work = Work(api, plan.intent, shell, say, restart=True)
+    restart(work, work.plan())
 
 
 def _gone(plan: GuestPlan) -> Seen:

@@ -30,6 +30,18 @@ def stop(api: Api, seen: Seen, what: str) -> None:
     _until(api, seen, what, status="stopped", verb="shutdown", timeout=SHUTDOWN_TIMEOUT, forceStop=1)
 
 
+def shut_down(api: Api, seen: Seen, what: str) -> None:
+    """Ask a guest to come down, and wait until it has.
+
+    Raises:
+        HearthError: it did not obey; it runs on.
+    """
+    try:
+        _until(api, seen, what, status="stopped", verb="shutdown", timeout=SHUTDOWN_TIMEOUT)
+    except TaskError as error:
+        raise _disobeyed(error, what) from error
+
+
 def reboot(api: Api, seen: Seen, what: str) -> None:
     """Shut a guest down and start it again: Proxmox then applies what is pending.
 
@@ -41,9 +53,13 @@ def reboot(api: Api, seen: Seen, what: str) -> None:
     except LostAnswerError:
         observe.wait_for_tasks(api, seen, START_TIMEOUT)
     except TaskError as error:
-        remedy = f"it did not obey within {SHUTDOWN_TIMEOUT} s: restart it by hand, the change waits for that"
-        raise TaskError(what, error.exitstatus, remedy, error.log) from error
+        raise _disobeyed(error, what) from error
     _await(api, seen, what, "running")
+
+
+def _disobeyed(error: TaskError, what: str) -> TaskError:
+    remedy = f"it did not obey within {SHUTDOWN_TIMEOUT} s: restart it by hand, the change waits for that"
+    return TaskError(what, error.exitstatus, remedy, error.log)
 
 
 def _until(api: Api, seen: Seen, what: str, *, status: str, verb: str, **params: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Guest
+from hearth.proxmox.guests import restart_now
 from tests.api.proxmox.conftest import Home, container, machine
 
 OTHER_BRIDGE: dict[str, Any] = {"lan": {"bridge": "vmbr1"}}
@@ -87,6 +88,28 @@ def test_a_restart_can_be_left_to_a_later_call(home: Home) -> None:
     home.run(machine())
     home.run(machine(cores=4, restart="allowed"), restart=False)
     assert home.plan(machine(cores=4)).changes[0].pending
+
+
+def test_a_restart_that_was_put_off_writes_what_only_a_start_shows(home: Home) -> None:
+    """As for a guest that the run passes through: nothing of it before, all of it with the restart."""
+    home.run(machine())
+    moved = machine(address="192.168.1.200", cores=4, restart="allowed")
+    plan = home.run(moved, restart=False)
+    assert home.config(136)["ipconfig0"].startswith("ip=192.168.1.136/24")
+    started = home.pve.guest(136).started_at
+    restart_now(home.api, plan)
+    assert home.words(moved) == []
+    assert home.config(136)["ipconfig0"].startswith("ip=192.168.1.200/24")
+    assert home.pve.guest(136).started_at > started
+
+
+def test_a_guest_that_does_not_come_down_keeps_what_it_has(home: Home) -> None:
+    home.run(machine())
+    home.pve.guest(136).shutdown_secs = 1000
+    with pytest.raises(HearthError, match="restart it by hand"):
+        home.run(machine(address="192.168.1.200", restart="allowed"))
+    assert home.config(136)["ipconfig0"].startswith("ip=192.168.1.136/24")
+    assert home.pve.guest(136).status == "running"
 
 
 @pytest.mark.parametrize("guest", [container(), machine()], ids=["container", "vm"])

@@ -102,6 +102,39 @@ def test_a_change_killed_after_any_write_converges(
     assert not [key for key in home.config(135) if key.startswith("unused")]
 
 
+SILENT = {
+    "address of a VM": (machine(), machine(address="192.168.1.200", restart="allowed"), {}),
+    "MTU of a container": (container(), container(restart="allowed"), {"lan": {"mtu": 1400}}),
+    "device of a container": (container(), container(tun=True, restart="allowed"), {}),
+}
+
+
+@pytest.mark.parametrize("case", SILENT)
+@pytest.mark.parametrize("after", range(1, 4))
+def test_what_only_a_start_shows_is_in_force_after_a_kill_anywhere(
+    home: Home, new_api: Callable[..., Api], case: str, after: int
+) -> None:
+    """Proxmox takes it at once, and no plan shows it again: it is written while the guest is down."""
+    old, new, network = SILENT[case]
+    home.shell = NodeShell(FakeNode(home.pve))
+    home.run(old)
+    guest = home.pve.guest(new.vmid)
+    before, started = dict(guest.config), guest.started_at
+    api = new_api()
+    kill_after(api, after)
+    with contextlib.suppress(Killed):
+        home.run(new, api, **network)
+    in_force = guest.status == "stopped" or guest.started_at > started
+    assert in_force or same(guest.config, before), "taken, and not in force"
+    home.run(new, **network)
+    assert home.words(new, **network) == []
+    assert guest.status == "running" and not same(guest.config, before)
+
+
+def same(config: dict[str, Any], other: dict[str, Any]) -> bool:
+    return {**config, "digest": ""} == {**other, "digest": ""}
+
+
 @pytest.mark.parametrize("after", range(1, 6))
 def test_a_replacement_killed_after_any_write_converges(
     home: Home, new_api: Callable[..., Api], after: int
