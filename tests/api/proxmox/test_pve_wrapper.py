@@ -93,7 +93,8 @@ def test_a_device_set_while_it_runs_waits_for_the_restart(home: Home, node: Fake
         home.run(container(tun=True))
     before = len(home.pve.log.requests)
     home.run(container(tun=True, restart="allowed"))
-    assert "/nodes/pve/lxc/135/status/reboot" in [row.path for row in home.pve.log.requests[before:]]
+    asked = [row.path for row in home.pve.log.requests[before:] if row.method == "POST"]
+    assert asked == [f"/nodes/pve/lxc/135/status/{verb}" for verb in ("shutdown", "start")]
     assert home.words(container(tun=True)) == []
 
 
