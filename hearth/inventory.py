@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyinfra import logger
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Guest
+from hearth.values import overrides
 
 if TYPE_CHECKING:
     from hearth.run import Run
@@ -31,7 +32,10 @@ RESERVED = frozenset(
 )
 
 
-def groups(run: Run) -> dict[str, list[str]]:
+Host = str | tuple[str, dict[str, Any]]
+
+
+def groups(run: Run) -> dict[str, list[Host]]:
     """Every group of the fleet with its hosts, as pyinfra reads them from an inventory file.
 
     Guests are `@guest/NAME` and nodes `@node/NAME` (their connectors make the plain names). With the API out
@@ -41,11 +45,14 @@ def groups(run: Run) -> dict[str, list[str]]:
         HearthError: the fleet file has mistakes, or describes nothing.
     """
     fleet = run.fleet
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, list[Host]] = defaultdict(list)
     found["proxmox"] = [f"@node/{node.name}" for node in fleet.nodes]
+    values = overrides(run.environ, run.project)
     for guest in fleet.guests:
         for group in fixed_groups(guest):
             found[group].append(f"@guest/{guest.name}")
+    # A host's own data wins over its groups'; `--data` wins over both.
+    found["guests"] = [(f"@guest/{guest.name}", dict(values)) for guest in fleet.guests]
     for group, hosts in live_groups(run).items():
         found[group] += hosts
     if not fleet.guests:

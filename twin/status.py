@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hearth.errors import HearthError
+from hearth.values import VARIABLE, overrides
 from twin import cgroups, control, namespace, node_ssh, processes, proxy, up
-from twin.home import Home
+from twin.execute import STANDINS
+from twin.home import PROJECT, Home
 from twin.state import Twin
 
 STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
@@ -45,6 +47,8 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     disks = "image files: sizes are limits" if state.get("images") else "folders: sizes are recorded only"
     say(f"fleet {home.fleet}; cgroup {version}; disks are {disks}")
     say(STAND_INS)
+    for name, value in overrides({VARIABLE: str(STANDINS)}, PROJECT).items():
+        say(f"  {name}: {value!r} instead of what group_data says")
     return all(checks.values())
 
 

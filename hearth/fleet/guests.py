@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, cast
@@ -112,10 +112,19 @@ def _complete(draft: Draft, found: Sections, roles: Mapping[str, Role], report: 
     if values["vmid"] is not None and given.mac is None:
         values["mac"] = mac_of(values["vmid"])
     if not given.appliance and _BASE in roles:
-        values["roles"] = (_BASE, *(role for role in given.roles if role != _BASE))
+        values["roles"] = _with_companions((_BASE, *given.roles), roles)
     whole = {key: getattr(given, key) for key in given.model_fields_set} | values
     origin = {"vmid": draft.at("address"), **draft.origin}
     return Draft(draft.name, GuestEntry.model_construct(**whole), origin)
+
+
+def _with_companions(given: Sequence[str], roles: Mapping[str, Role]) -> tuple[str, ...]:
+    """The roles and those that they bring with them, each once."""
+    found = list(dict.fromkeys(given))
+    for name in found:  # grows on the way: a companion may bring others
+        brought = roles[name].companions if name in roles else ()
+        found += [role for role in brought if role in roles and role not in found]
+    return tuple(found)
 
 
 def _only(names: Mapping[str, object]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import PurePosixPath
@@ -17,6 +17,7 @@ from pyinfra.context import host, state
 from pyinfra.facts.files import FileContents
 
 from hearth.ops.facts import FileState, FileStates
+from hearth.secrets import MissingSecretError
 
 STAGES = "/run/hearth/stage"  # tmpfs: secrets on the way never reach a disk
 
@@ -27,7 +28,8 @@ class File:
 
     Args:
         path: absolute path on the guest; a symbolic link is followed.
-        content: the whole text; never shown by repr().
+        content: the whole text, or what gives it; never shown by repr(). A function is called again at
+            execution: it may use secrets that an earlier operation of the same run brings.
         user: owner.
         group: group.
         mode: octal digits, e.g. "640".
@@ -35,24 +37,43 @@ class File:
     """
 
     path: str
-    content: str = field(repr=False)
+    content: str | Callable[[], str] = field(repr=False)
     user: str = "root"
     group: str = "root"
     mode: str = "644"
     secret: bool = False
 
     @property
+    def text(self) -> str:
+        """The whole text as of now.
+
+        Raises:
+            MissingSecretError: it needs a secret that does not exist yet.
+        """
+        return self.content if isinstance(self.content, str) else self.content()
+
+    @property
     def wanted(self) -> FileState:
-        """The state that the guest should report."""
-        digest = hashlib.sha256(self.content.encode()).hexdigest()
+        """The state that the guest should report. Raises MissingSecretError as `text` does."""
+        digest = hashlib.sha256(self.text.encode()).hexdigest()
         return FileState(self.user, self.group, self.mode.lstrip("0") or "0", digest)
 
 
 def differing(files: Sequence[File]) -> list[File]:
-    """The files that the current host does not have exactly so (content, owner, group, mode)."""
+    """The files that the current host does not have exactly so (content, owner, group, mode).
+
+    One whose secret does not exist yet differs: an operation before it will bring it.
+    """
     states = host.get_fact(FileStates, paths=[file.path for file in files])
     found = [*states, *([None] * (len(files) - len(states)))]
-    return [file for file, there in zip(files, found, strict=True) if there != file.wanted]
+    return [file for file, there in zip(files, found, strict=True) if there != _wanted(file)]
+
+
+def _wanted(file: File) -> FileState | None:
+    try:
+        return file.wanted
+    except MissingSecretError:
+        return FileState("", "", "", "")  # like no file there is
 
 
 @operation()
@@ -82,15 +103,25 @@ def present(files: Sequence[File], check: str | None = None) -> Generator[Pyinfr
     if not changed:
         host.noop(f"{', '.join(file.path for file in files)}: as wanted")
         return
-    if state.config.DIFF:
-        for file in changed:
-            _show(file)
+    try:
+        if state.config.DIFF:
+            for file in changed:
+                _show(file)
+        yield from _placed(files, changed, check)
+    except MissingSecretError as error:
+        # While planning this is a change like any other; only here can it fail for this guest alone.
+        yield StringCommand(f"echo {shlex.quote(str(error))} >&2; exit 1")
+
+
+def _placed(
+    files: Sequence[File], changed: Sequence[File], check: str | None
+) -> Generator[PyinfraCommand, None, None]:
     stage = stage_of(files)
-    staged = list(files if check else changed)
-    folders = " ".join(sorted({shlex.quote(str(PurePosixPath(stage + file.path).parent)) for file in staged}))
+    texts = {stage + file.path: file.text for file in (files if check else changed)}
+    folders = " ".join(sorted({shlex.quote(str(PurePosixPath(path).parent)) for path in texts}))
     yield StringCommand(f"umask 077 && rm -rf {stage} && mkdir -p {folders}")
-    for file in staged:
-        yield FileUploadCommand(StringIO(file.content), stage + file.path)
+    for path, text in texts.items():
+        yield FileUploadCommand(StringIO(text), path)
     yield StringCommand(placing(stage, changed, check, files[0].path))
 
 
@@ -128,7 +159,7 @@ def _show(file: File) -> None:
         return
     old = host.get_fact(FileContents, path=file.path) or []
     host.log(f"Will write {file.path}", logger.info)
-    for line in difflib.unified_diff(old, file.content.splitlines(), "now", "wanted", lineterm=""):
+    for line in difflib.unified_diff(old, file.text.splitlines(), "now", "wanted", lineterm=""):
         logger.info("  %s", line)
 
 

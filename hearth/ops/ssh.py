@@ -52,7 +52,7 @@ def settings(file: File, rollback_after: int = 60) -> Generator[PyinfraCommand, 
     if changed:
         candidate = f"{KEPT}/candidate"
         yield StringCommand(f"umask 077 && mkdir -p {KEPT}")
-        yield FileUploadCommand(StringIO(file.content), candidate)
+        yield FileUploadCommand(StringIO(file.text), candidate)
         yield StringCommand(trying(file, candidate, rollback_after))
     yield FunctionCommand(_prove, (), {})
     yield StringCommand(keeping(file))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from hearth.role.here import Here
 
+FRONT = "front"
 Audience = Literal["fleet", "lan", "host"]
 Access = Literal["read", "write", "readwrite"]
 Deploy = Callable[["Here"], None]
@@ -30,6 +31,10 @@ class Port:
             "host": loopback only.
         protocol: "tcp" or "udp".
         health: a check of tests/verify by name ("tcp", "tls", "http", "mqtt"); None: "tls" or "tcp".
+        path: what health "http" asks for; 200 is expected.
+        behind: the program itself listens in plain on 127.0.0.1 at this port, and the guest's HAProxy (role
+            `front`, which then joins the guest by itself) serves `number` with TLS.
+        door: the front door answers on this port too, whatever guest serves it.
     """
 
     name: str
@@ -38,6 +43,13 @@ class Port:
     audience: Audience = "fleet"
     protocol: Literal["tcp", "udp"] = "tcp"
     health: str | None = None
+    path: str = "/"
+    behind: int | None = None
+    door: bool = False
+
+    def __post_init__(self) -> None:
+        if self.behind is not None and not self.tls:
+            raise ValueError(f"port {self.name}: HAProxy serves it with TLS: write tls=True")
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,14 @@ class Need:
         port: the provider's port name.
         topics: where the port is MQTT: what this role's user may read and write.
         optional: the fleet may do without a provider.
+        later: it is used at run time only: no order of deployment follows.
     """
 
     role: str
     port: str
     topics: tuple[Topic, ...] = ()
     optional: bool = False
+    later: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,7 @@ class Role:
         needs: ports of other roles it uses; those roles are deployed first.
         state: what a backup must hold.
         secrets: name patterns of the secrets it uses (`mqtt/*`), as fnmatch has them.
+        brings: further roles that every guest with this one has; they are deployed after it.
         packages: Debian packages it uses; those of all roles of a guest are installed in one go by `base`,
             before any other role's operations.
     """
@@ -98,6 +113,7 @@ class Role:
     state: tuple[Directory, ...] = ()
     secrets: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    brings: tuple[str, ...] = ()
     name: str = ""  # set by the catalogue from the file's name
     deployer: Deploy | None = field(default=None, repr=False)
 
@@ -105,6 +121,12 @@ class Role:
         """Mark the function that installs, configures and activates the role on one guest."""
         self.deployer = function
         return function
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The roles that join a guest with this one: `brings`, and `front` where it stands behind one."""
+        behind = any(port.behind is not None for port in self.provides)
+        return tuple(dict.fromkeys((*self.brings, *((FRONT,) if behind else ()))))
 
     @property
     def needs_certificate(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -168,24 +169,27 @@ class Here:
     def template(self, source: str, path: str, **attributes: Any) -> File:
         """Render templates/<role>/<source> to a file of the guest.
 
-        The template sees `here` and whatever is in `values`; an undefined name is an error.
+        The template sees `here` and whatever is in `values`; an undefined name is an error. Templates of
+        templates/_shared can be imported.
 
         Args:
             source: the template's name within the role's folder.
             path: absolute path on the guest.
-            attributes: `values`, a mapping for the template; the rest goes to `hearth.ops.files.File`.
+            attributes: `values`, a mapping for the template; `late=True`: render it again at execution, for
+                secrets that an earlier operation brings; the rest goes to `hearth.ops.files.File`.
 
         Raises:
             HearthError: the template is missing or cannot be rendered; its line is named.
         """
-        values = attributes.pop("values", {})
-        return File(path, self.render(source, **values), **attributes)
+        values, late = attributes.pop("values", {}), attributes.pop("late", False)
+        text = partial(self.render, source, **values) if late else self.render(source, **values)
+        return File(path, text, **attributes)
 
     def render(self, source: str, **values: Any) -> str:
         """The text of templates/<role>/<source>; see `template`."""
         folder = self.run.project / "templates" / self.role.name
         environment = Environment(
-            loader=FileSystemLoader(folder),
+            loader=FileSystemLoader([folder, folder.parent / "_shared"]),
             undefined=StrictUndefined,
             keep_trailing_newline=True,
             trim_blocks=True,

@@ -11,10 +11,10 @@ FIRST = "base"
 
 
 def in_order(roles: Mapping[str, Role]) -> tuple[str, ...]:
-    """Every role after the roles it needs; `base` first of all; otherwise as the mapping has them.
+    """Every role after the roles it needs and those that bring it; `base` first of all; else as given.
 
-    A need for a role that is not in the mapping, and a role's need for itself (a bridge between two brokers),
-    order nothing.
+    A need for a role that is not in the mapping, one of run time only, and a role's need for itself (a bridge
+    between two brokers) order nothing.
 
     Raises:
         HearthError: roles need each other in a circle, which is named.
@@ -33,7 +33,12 @@ def _visit(name: str, roles: Mapping[str, Role], order: list[str], path: tuple[s
         raise HearthError(
             "order the roles", f"they need each other in a circle: {circle}", "drop one of the needs"
         )
-    for need in roles[name].needs:
-        if need.role in roles and need.role != name:
-            _visit(need.role, roles, order, (*path, name))
+    for before in _before(name, roles):
+        _visit(before, roles, order, (*path, name))
     order.append(name)
+
+
+def _before(name: str, roles: Mapping[str, Role]) -> list[str]:
+    needed = [need.role for need in roles[name].needs if not need.later]
+    bringing = [other for other, role in roles.items() if name in role.companions]
+    return [role for role in (*needed, *bringing) if role in roles and role != name]

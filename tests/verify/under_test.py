@@ -22,6 +22,7 @@ from hearth.role.certificates import fixed_addresses
 from hearth.role.declaration import Role
 from hearth.role.served import Served, served
 from hearth.secrets import SecretStore
+from hearth.values import tuned
 
 PROJECT = Path(__file__).parents[2]
 TIMEOUT = 15  # seconds
@@ -42,6 +43,7 @@ class UnderTest:
         )
         self.secrets = SecretStore.from_environment(project, os.environ)
         self.known_hosts = KnownHosts(state / "known_hosts")
+        self.values: dict[str, Any] = tuned(project, os.environ)
         self._hosts: dict[str, Any] = {}
 
     @property
