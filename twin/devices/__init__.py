@@ -1,1 +1,1 @@
-"""The devices of the home, simulated: a Zigbee radio and what hangs on it, a house of MQTT entities, a phone."""
+"""The devices of the home, simulated: a Zigbee radio with two devices, a house of MQTT entities, a phone."""

@@ -44,7 +44,7 @@ def command(device: Device, cluster: int, header: Any, payload: bytes) -> Outcom
     known = next((c for c in _SERVERS if c.cluster_id == cluster), None)
     named = next((d for d in known.ServerCommandDefs if d.id == header.command_id), None) if known else None
     handler = _HANDLERS.get((cluster, named.name)) if named else None
-    if handler is None or cluster not in {c.cluster_id for c in device.kind.inputs}:
+    if named is None or handler is None or cluster not in {c.cluster_id for c in device.kind.inputs}:
         return Status.UNSUP_CLUSTER_COMMAND, None, []
     try:
         asked = named.schema.deserialize(payload)[0]

@@ -68,6 +68,7 @@ def _mac(kind: Any) -> int:
 
 def _simple(radio: Radio, request: Any, device: Device | None) -> dict[str, Any]:
     own = radio.endpoints.get(int(request.Endpoint))
+    facts: tuple[Any, ...]
     if device is None and own is not None:
         facts = (own.ProfileId, own.DeviceId, own.DeviceVersion, own.InputClusters, own.OutputClusters)
     elif device is not None and request.Endpoint == ENDPOINT:
