@@ -1,6 +1,7 @@
 """The command line.
 
-Python -m twin [--name NAME] up | status | exec | shell | fault | log | trust-node-key | down.
+Python -m twin [--name NAME] up | status | exec | shell | fault | device | log | trust-node-key
+| down.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from hearth.errors import HearthError
 from twin import execute as execution
 from twin import node_ssh, packages, status
 from twin.control import ask
+from twin.devices.commands import device
+from twin.devices.start import ROLES
 from twin.down import down as take_down
 from twin.pve.faults import describe
 from twin.state import DEFAULT_HOME, Twin
@@ -101,11 +104,12 @@ def fault(twin: Twin, name: str, parameters: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("process", required=False, type=click.Choice(ROLES))
 @click.pass_obj
-def log(twin: Twin) -> None:
-    """Print the API's request log: one JSON object a line."""
+def log(twin: Twin, process: str | None) -> None:
+    """Print the API's request log, one JSON object a line; or what the PROCESS of a simulated device says."""
     packages.need_root()
-    path = twin.logs / "requests.jsonl"
+    path = twin.logs / (f"{process}.log" if process else "requests.jsonl")
     click.echo(path.read_text() if path.exists() else "", nl=False)
 
 
@@ -116,3 +120,6 @@ def trust_node_key(twin: Twin, file: Path) -> None:
     """Let the key in FILE run Hearth's wrapper on the node, as an admin installs it once."""
     packages.need_root()
     click.echo(node_ssh.trust(twin, file.read_text()))
+
+
+main.add_command(device)

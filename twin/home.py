@@ -48,6 +48,7 @@ class Home(BaseModel):
     subnets: list[str]
     known: list[str]  # addresses that are never reached through the proxy
     images: list[str]  # file names of the fleet's images
+    brokers: list[str] = []  # addresses at which an MQTT device is told to look for its broker, best first
 
 
 def fleet_file() -> Path:
@@ -96,7 +97,17 @@ def home_of(fleet: Fleet, path: str) -> Home:
         subnets=[str(subnet) for subnet in subnets],
         known=sorted({*guests, *own, *(node.address for node in nodes)}),
         images=[image.filename for image in fleet.images],
+        brokers=_brokers(fleet),
     )
+
+
+def _brokers(fleet: Fleet) -> list[str]:
+    """The front door's address, then the brokers' own."""
+    if not any("mosquitto" in guest.roles for guest in fleet.guests):
+        return []
+    roles = ("front_door", "mosquitto")
+    found = [str(g.address) for role in roles for g in fleet.guests if role in g.roles]
+    return [address for address in dict.fromkeys(found) if address not in ("None", "dhcp")]
 
 
 def vlan_bridge(bridge: str, vlan: int | None) -> str:

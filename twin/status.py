@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hearth.errors import HearthError
 from hearth.values import VARIABLE, overrides
 from twin import cgroups, control, namespace, node_ssh, processes, proxy, up
+from twin.devices import start as devices
 from twin.execute import STANDINS
 from twin.home import PROJECT, Home
 from twin.state import Twin
@@ -15,11 +16,16 @@ STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
   a VM is a container of the machine's own kernel: no BIOS, no block devices for further disks;
   its guest agent is the API's: it answers where the agent is configured and installed;
   images are not the real files: each is the twin's Debian 12 base, nothing is downloaded or verified;
-  no Zigbee radio, no vendor clouds, no mail, no phone; no DHCP and no DNS server on the networks;
+  the Zigbee adapter and its two devices, the house of MQTT entities and the phone are simulated: no radio,
+  and a lamp's transitions are over at once; no push cloud: the phone is reached over its WebSocket alone;
+  no vendor clouds, no mail; no DHCP and no DNS server on the networks;
   the fleet's gateways are the node itself: nothing is routed, the forward proxy is the only way out;
   free and /proc/meminfo in a guest show the machine's memory (the limit holds all the same).
 Tested on Debian 12 with cgroup v1 and no systemd as process 1.
 Written for Debian 13, cgroup v2 and systemd, but untested there."""
+
+
+_ROLES = (up.API, node_ssh.ROLE, proxy.OUTER)
 
 
 def report(twin: Twin, say: Callable[[str], None]) -> bool:
@@ -31,7 +37,7 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     home = Home(**state["home"])
     checks = {
         f"network namespace {twin.netns}": twin.netns_file.exists() and namespace.pinned(twin),
-        **{role: processes.alive(twin, role) is not None for role in (up.API, node_ssh.ROLE, proxy.OUTER)},
+        **{role: processes.alive(twin, role) is not None for role in (*_ROLES, *devices.running(home))},
     }
     if any(segment.proxy for segment in home.segments):
         checks[proxy.INNER] = processes.alive(twin, proxy.INNER) is not None
@@ -41,6 +47,8 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
         say(f"{'ok  ' if well else 'LOST'}  {what}")
     for node in home.nodes:
         say(f"node {node.name}: https://{node.address}:8006, ssh {node.address}:{node.ssh_port}")
+    if devices.addresses(home):
+        say(f"Zigbee adapter (zstack, simulated): {devices.adapter(home)}")
     for guest in guests:
         say(f"{guest['kind']} {guest['vmid']} {guest['name']}: {guest['status']}")
     version = "v2" if cgroups.unified() else "v1"

@@ -14,6 +14,7 @@ from fakepve.certs import make_cert
 
 from hearth.errors import HearthError
 from twin import base, cgroups, control, namespace, node_ssh, packages, processes, proxy, sysctls
+from twin.devices import start as devices
 from twin.home import PROJECT, Home, dump, fleet_file, read_home
 from twin.real.disks import loops_work
 from twin.state import Twin
@@ -53,9 +54,11 @@ def up(twin: Twin, say: Callable[[str], None]) -> None:
         if "images" not in twin.load():
             twin.save(images=loops_work(twin.dir))
         proxy.start(twin, home)
+        fresh = changed or twin.load().get("code") != _code()
         _start_api(twin, home, guest_base, restart=changed)
         node_ssh.start(twin, home)
-        for role in (proxy.OUTER, API, node_ssh.ROLE):
+        devices.start(twin, home, restart=fresh)
+        for role in (proxy.OUTER, API, node_ssh.ROLE, *devices.running(home)):
             processes.must_live(twin, role)
     say(f"{home.nodes[0].name} is up: https://{home.nodes[0].address}:8006")
 
