@@ -81,14 +81,17 @@ def decide(unit: UnitState, restart_on: set[str], reload_on: set[str], planned: 
     return [*steps, "reload"] if unit.active and unread(reload_on, unit.told) else steps
 
 
-def script(unit: str, steps: Sequence[str], ports: Sequence[int], stays: float) -> str:
-    """The shell script that takes the steps and watches the unit afterwards."""
+def script(
+    unit: str, steps: Sequence[str], ports: Sequence[int], stays: float, within: int | None = None
+) -> str:
+    """The shell script that takes the steps and watches the unit afterwards, `within` seconds at most."""
     name = shlex.quote(unit)
     listening = " ".join(f"{port:04X}" for port in ports)
     calls = [
         "systemctl daemon-reload" if step == "daemon-reload" else f"systemctl -q {step} {name}"
         for step in steps
     ]
+    most = (within or WITHIN) * 5  # looks, five a second
     return f"""
 fail() {{
   echo "{unit}: $1" >&2
@@ -102,7 +105,7 @@ systemctl reset-failed {name} 2>/dev/null
 tries=0 quiet=0 process=
 while [ "$quiet" -lt {max(1, round(stays * 5))} ]; do
   tries=$((tries + 1))
-  [ "$tries" -le {WITHIN * 5} ] || fail "it is $(show ActiveState), restarted $(show NRestarts) times$missing"
+  [ "$tries" -le {most} ] || fail "it is $(show ActiveState), restarted $(show NRestarts) times$missing"
   [ "$(show ActiveState)" != failed ] || fail "it failed"
   now=$(show MainPID)/$(show ActiveState)
   missing=
