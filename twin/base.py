@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hearth.errors import HearthError
+from twin import python
 from twin.commands import run
 from twin.namespace import enter
 from twin.state import Twin
@@ -101,7 +102,8 @@ def sources_from(listing: str) -> Sources:
 def recipe(where: Sources) -> str:
     """Everything that makes a base what it is; its hash names the base."""
     certificates = hashlib.sha256(CA_BUNDLE.read_bytes()).hexdigest()
-    return "\n".join([*where.lines(), *PACKAGES, *MASKED, *_LEFT_OUT, certificates, "4"])
+    parts = [*where.lines(), *PACKAGES, *MASKED, *_LEFT_OUT, certificates, python.RECIPE, "5"]
+    return "\n".join(parts)
 
 
 def ready(twin: Twin) -> Path | None:
@@ -123,6 +125,7 @@ def build(twin: Twin) -> Path:
             half.mkdir(mode=0o711)
             _bootstrap(half / "priv", where)
             _mend(half / "priv", where)
+            python.bring(half / "priv", where.archive)
             _shift(twin, half / "priv", half / "unpriv")
             half.rename(target)
     return target

@@ -15,6 +15,7 @@ from twin.commands import run
 NEEDED = {
     "lxc": "/usr/bin/lxc-start",
     "mmdebstrap": "/usr/bin/mmdebstrap",
+    "patchelf": "/usr/bin/patchelf",
     "tinyproxy-bin": "/usr/bin/tinyproxy",
     "tinyproxy": "/etc/tinyproxy/tinyproxy.conf",
     "nftables": "/usr/sbin/nft",

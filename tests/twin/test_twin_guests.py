@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -254,3 +255,11 @@ def test_a_vms_snapshot_brings_back_a_file(twin: TwinHandle, machine: str) -> No
     twin.task("POST", "/nodes/pve/qemu/230/snapshot/before/rollback")
     twin.task("POST", "/nodes/pve/qemu/230/status/start")
     assert twin.said(machine, "ls /root") == "old"
+
+
+def test_a_guest_has_the_python_that_home_assistant_needs(
+    twin: TwinHandle, guest: Callable[..., str]
+) -> None:
+    """With its own libraries, and the guest's names: what uv builds an environment on."""
+    asked = "import ssl, sqlite3, ctypes, pwd, sys; print(sys.version_info[:2], pwd.getpwuid(0).pw_name)"
+    assert twin.said(guest(213), "python3.14", "-c", shlex.quote(asked)) == "(3, 14) root"
