@@ -193,6 +193,21 @@ def test_the_first_deploy_makes_what_the_file_says_and_the_second_nothing(deploy
     assert "0 operations to change" in dry.text
 
 
+def test_a_guest_that_is_made_loses_the_host_key_of_its_address_and_no_other_does(small: Home) -> None:
+    """Whoever answered there before was another machine; others' keys are what protects them."""
+    address = small.fleet["guests"]["comms"]["address"]
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKly5rO/DdfA6KOQ4MF6jiiy+BhpNMeUUN7DW6xcWwlc"
+    file = small.place / "state/known_hosts"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{address} {key}\n192.0.2.9 {key}\n")
+    small.deploy().went_well()
+    assert [line.split()[0] for line in file.read_text().splitlines()] == ["192.0.2.9"]
+    file.write_text(f"{address} {key}\n")
+    small.change("comms", memory="1 GiB")
+    small.deploy().went_well()
+    assert file.read_text().split()[0] == address, "a guest that is only changed keeps its key"
+
+
 # ------------------------------------------------------------------ what waits, what is stopped
 
 
