@@ -19,14 +19,15 @@ MARKS = {"change": ("+", "green"), "conditional": ("~", "yellow"), "none": ("=",
 def plan(run: Run, state: Any) -> None:
     """Print what this run would do, host by host: `+` changes, `~` changes where its condition holds."""
     hosts = [host for host in state.inventory if host in state.activated_hosts]
+    order = state.get_op_order()  # sorts all operations: once a plan, not once a host
+    operations = {host: list(_operations(state, order, host)) for host in hosts}
     for host in hosts:
-        _host(run, state, host)
-    changing = sum(1 for host in hosts for _, kind in _operations(state, host) if kind == "change")
+        _host(run, host, operations[host])
+    changing = sum(1 for found in operations.values() for _, kind in found if kind == "change")
     logger.info(f"--> Plan: {_count(changing, 'operation')} to change on {_count(len(hosts), 'host')}")
 
 
-def _host(run: Run, state: Any, host: Any) -> None:
-    operations = list(_operations(state, host))
+def _host(run: Run, host: Any, operations: list[tuple[str, str]]) -> None:
     logger.info(f"{host.print_prefix}{describe(run, host.name)}")
     for line in plan_lines(run, host.name):
         logger.info(f"    {line}")
@@ -77,8 +78,8 @@ def _size(intent: Intent) -> Iterator[str]:
     yield f"from image {guest.image}"
 
 
-def _operations(state: Any, host: Any) -> Iterator[tuple[str, str]]:
-    for op_hash in state.get_op_order():
+def _operations(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:
+    for op_hash in order:
         if op_hash not in state.ops[host]:
             continue
         data = state.get_op_data_for_host(host, op_hash)
