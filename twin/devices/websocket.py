@@ -81,7 +81,7 @@ class Socket:
         scheme = "wss" if parts.scheme == "https" else "ws"
         extra: dict[str, Any] = {"source_address": (source, 0)} if source else {}
         try:
-            return connect(
+            connection: ClientConnection = connect(
                 f"{scheme}://{parts.netloc}/api/websocket",
                 ssl=tls if scheme == "wss" else None,
                 open_timeout=PATIENCE,
@@ -91,6 +91,7 @@ class Socket:
             )
         except (OSError, WebSocketException) as error:
             raise HearthError(f"connect to {url}", str(error) or type(error).__name__) from error
+        return connection
 
     def _authenticate(self, token: str) -> None:
         try:

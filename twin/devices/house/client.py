@@ -87,7 +87,6 @@ class House:
             log.warning("the broker refused the house: %s", code)
             client.disconnect()
             return False
-        client.max_inflight_messages_set(0)
         for entity in self._entities.values():
             config = json.dumps(entity.config(), ensure_ascii=False)
             client.publish(entity.config_topic, config, qos=1, retain=True)
