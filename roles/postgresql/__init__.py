@@ -17,7 +17,7 @@ from hearth.role.declaration import Directory, Port, Role
 from hearth.role.here import Here
 
 from .cluster import LIBRARY, Cluster, cluster_of
-from .files import DatabaseFiles, database_files
+from .rendered import DatabaseFiles, database_files
 
 role = Role(
     provides=(Port("postgres", 5432, tls=True, audience="fleet", health="postgres"),),
@@ -59,14 +59,14 @@ def primary(found: DatabaseFiles, cluster: Cluster) -> None:
     shell.ensure(
         name="Create the primary's database cluster",
         holds=f"[ -s {cluster.data}/PG_VERSION ] && [ ! -e {cluster.data}/standby.signal ]",
-        command=f"sh {LIBRARY}/create{fresh}",
+        command=f"sh {LIBRARY}/create{fresh} || exit",
     )
     serve(found, cluster)
     files.present(name="Write down users, databases and replicas", files=[found.logins])
     shell.ensure(
         name="Give users, databases and replicas their place",
         holds=f"sh {LIBRARY}/logins test",
-        command=f"sh {LIBRARY}/logins",
+        command=f"sh {LIBRARY}/logins || exit",
     )
 
 
@@ -78,10 +78,10 @@ def replica(found: DatabaseFiles, cluster: Cluster) -> None:
         shell.ensure(
             name="Take the primary's data",
             holds=f"[ -s {cluster.data}/PG_VERSION ] && [ -e {cluster.data}/standby.signal ]",
-            command=f"sh {LIBRARY}/clone",
+            command=f"sh {LIBRARY}/clone || exit",
         )
     serve(found, cluster)
-    shell.ensure(name="Follow the primary", holds=f"sh {LIBRARY}/follow test", command=f"sh {LIBRARY}/follow")
+    shell.ensure(name="Follow the primary", holds=f"sh {LIBRARY}/follow test", command=f"sh {LIBRARY}/follow || exit")
 
 
 def serve(found: DatabaseFiles, cluster: Cluster) -> None:
