@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 MOST_WAIT = 60.0  # seconds of ?wait=
 _MOST_RUNS = 200  # in one answer
+_DRAINED = 1024 * 1024  # bytes of a body that is too large
 _STATUS = {
     "unknown_automation": 404,
     "not_callable": 409,
@@ -44,7 +45,6 @@ class ApiError(Exception):
 def make_app(service: Service) -> Flask:
     """The web application around a service that is started."""
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = service.config.limits.body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     waiting = threading.BoundedSemaphore(service.config.limits.waiting)
 
@@ -74,7 +74,7 @@ def make_app(service: Service) -> Flask:
     @app.post("/api/automations/<automation_id>/trigger")
     def trigger(automation_id: str) -> tuple[Response, int]:
         wait = _wait()
-        run = _call(service, automation_id)
+        run = _call(service, automation_id, _data(service.config.limits.body_bytes))
         ended = _wait_for(run, wait, waiting) if wait else False
         return jsonify(run.to_json() if wait else {"run": run.id, "state": run.state}), 200 if ended else 202
 
@@ -107,6 +107,10 @@ def _admit(service: Service) -> None:
     scope: Scope = "trigger" if request.method == "POST" else "read"
     if scope not in client.scopes:
         raise ApiError(403, "forbidden", f"{client.name} lacks the scope {scope}")
+    if request.path == "/ws" and service.streams.full:
+        raise ApiError(
+            503, "too_many_streams", "as many streams as may be are open, or the service is stopping"
+        )
 
 
 def _address(service: Service) -> str:
@@ -131,16 +135,30 @@ def _overview(service: Service, rule: Automation) -> dict[str, Any]:
     }
 
 
-def _call(service: Service, automation_id: str) -> Run:
+def _call(service: Service, automation_id: str, data: Any) -> Run:
     try:
-        return service.engine.call(automation_id, Trigger("rest", _data(), by=g.client.name))
+        return service.engine.call(automation_id, Trigger("rest", data, by=g.client.name))
     except RefusedError as error:
         raise ApiError(_STATUS[error.code], error.code, str(error)) from None
 
 
-def _data() -> Any:
+def _body(most: int) -> bytes:
+    """The request's body, of known length or in chunks.
+
+    Werkzeug's own limit cuts a chunked body off without a word, so that it is counted here.
+    """
+    raw = request.stream.read(most + 1)
+    if len(raw) <= most:
+        return raw
+    for _ in range(_DRAINED // most + 1):  # a client that still sends would not hear the answer
+        if not request.stream.read(most):
+            break
+    raise ApiError(413, "too_large", f"the body has more than {most} bytes")
+
+
+def _data(most: int) -> Any:
     """The trigger's data from the body: `{"data": ...}`, or nothing."""
-    raw = request.get_data()
+    raw = _body(most)
     if not raw.strip():
         return None
     try:

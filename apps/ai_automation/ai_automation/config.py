@@ -27,7 +27,7 @@ def _url(value: Any) -> str:
 def _zone(value: Any) -> str:
     try:
         ZoneInfo(value)
-    except (OSError, ValueError, TypeError):
+    except (OSError, KeyError, ValueError, TypeError):
         raise ValueError("is not a time zone | write e.g. Europe/Berlin") from None
     return str(value)
 

@@ -163,7 +163,9 @@ class HomeAssistantAction(Shape):
 class McpHubAction(Shape):
     """A tool of a server behind the MCP hub."""
 
-    server: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="the server's name at the hub")
+    server: str = Field(
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$", description="the server's name at the hub"
+    )
     tool: str = Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$", description="the tool's name")
     arguments: dict[str, Any] = Field(default={}, description="the tool's arguments")
 

@@ -46,6 +46,12 @@ class Streams:
             self._listeners.add(listener)
             return listener
 
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may join now."""
+        with self._lock:
+            return self._closed or len(self._listeners) >= self._most
+
     def leave(self, listener: Listener) -> None:
         """Forget a listener."""
         with self._lock:

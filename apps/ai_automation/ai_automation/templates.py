@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -23,6 +23,13 @@ _PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs", "format
 
 class BadTemplateError(Exception):
     """A template that cannot be read, or that failed; the message says why."""
+
+
+class _Refused(StrictUndefined):
+    """Fails whatever is done with it, and counts as true, so that `or` keeps it."""
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -39,15 +46,21 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"{operator} is not allowed with these values")
         return super().call_binop(context, operator, left, right)
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Refuse also the methods of texts that pad without a bound."""
-        return not (isinstance(obj, str) and attr in _PADDING) and super().is_safe_attribute(obj, attr, value)
-
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A key wins over a method: `trigger.data.items` is the payload's own."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
-        return super().getattr(obj, attribute)
+        return self._padding(obj, attribute) or super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Jinja lets `x["name"]` reach methods as well."""
+        return self._padding(obj, argument) or super().getitem(obj, argument)
+
+    def _padding(self, obj: Any, name: Any) -> Undefined | None:
+        """Refuse the methods of texts that pad without a bound; the sandbox allows them."""
+        if isinstance(obj, str) and isinstance(name, str) and name in _PADDING:
+            return _Refused(f"{name} is not allowed on texts", exc=SecurityError)
+        return None
 
 
 def _range(*bounds: int) -> range:

@@ -18,6 +18,7 @@ from ai_automation.mistakes import InvalidError, Mistake, Place, dotted, shown
 
 MAX_BYTES = 512 * 1024
 MAX_DEPTH = 32
+_KINDS = {"str", "int", "float", "bool", "null", "map", "seq"}
 _PREFIX = "tag:yaml.org,2002:"
 
 
@@ -118,7 +119,7 @@ def _plain(node: Node, place: Place, document: Document, mistakes: list[Mistake]
     if len(place) > MAX_DEPTH:
         mistakes.append(document.mistake(place, f"is nested deeper than {MAX_DEPTH} levels", "flatten it"))
         return None
-    if not node.tag.startswith(_PREFIX):
+    if node.tag.removeprefix(_PREFIX) not in _KINDS:
         mistakes.append(document.mistake(place, f"has the YAML tag {node.tag}", "leave the tag out"))
         return None
     if isinstance(node, MappingNode):
@@ -126,7 +127,13 @@ def _plain(node: Node, place: Place, document: Document, mistakes: list[Mistake]
     if isinstance(node, SequenceNode):
         return [_plain(item, (*place, i), document, mistakes) for i, item in enumerate(node.value)]
     assert isinstance(node, ScalarNode)
-    return _scalar(node.tag.removeprefix(_PREFIX), node.value)
+    try:
+        return _scalar(node.tag.removeprefix(_PREFIX), node.value)
+    except ValueError:
+        mistakes.append(
+            document.mistake(place, f"{shown(node.value)} is not what its tag says", "leave it out")
+        )
+        return None
 
 
 def _mapping(node: MappingNode, place: Place, document: Document, mistakes: list[Mistake]) -> dict[str, Any]:
@@ -162,6 +169,3 @@ def _scalar(tag: str, text: str) -> Any:
             return float(text)
         case _:
             return text
-
-
-__all__ = ["Document", "read", "shown"]
