@@ -33,9 +33,13 @@ export class ArgumentChecks {
     try {
       formats.default(ajv);
       const validate = ajv.compile(tool.inputSchema);
-      return (value) => (validate(value) ? undefined : ajv.errorsText(validate.errors, { dataVar: "arguments" }));
+      return (value) =>
+        validate(value) ? undefined : ajv.errorsText(validate.errors, { dataVar: "arguments" });
     } catch (error) {
-      this.log.warn("a tool's schema cannot be compiled, its arguments go unchecked", { tool: tool.name, error: text(error) });
+      this.log.warn("a tool's schema cannot be compiled, its arguments go unchecked", {
+        tool: tool.name,
+        error: text(error),
+      });
       return () => undefined;
     }
   }

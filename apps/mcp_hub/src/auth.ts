@@ -95,7 +95,11 @@ export class Doorkeeper {
     if (grants) return grants;
     const wait = this.limit.count(address);
     if (wait > 0) throw new HubError(429, "too_many_failures", "too many wrong tokens", { retryAfter: wait });
-    throw new HubError(401, "unauthorized", token === undefined ? "a bearer token is needed" : "this token is not valid");
+    throw new HubError(
+      401,
+      "unauthorized",
+      token === undefined ? "a bearer token is needed" : "this token is not valid",
+    );
   }
 
   /** Looks at every entry, whether one fitted already or not: the time taken tells nothing. */

@@ -54,7 +54,10 @@ const mqtt = z.strictObject({
   username: z.string().min(1).optional(),
   caFile: path.optional(),
   plainMqtt: z.boolean().default(false),
-  clientId: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/).optional(),
+  clientId: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/)
+    .optional(),
   prefix: z.string().regex(PREFIX).default("mcp_hub"),
   scopes: scopes.default([...SCOPES]),
   tools: tools.optional(),
@@ -88,7 +91,14 @@ export const secretsSchema = z.strictObject({
   servers: z
     .record(
       name,
-      z.strictObject({ token: z.string().min(1).regex(/^[\x21-\x7e]+$/).optional(), env: z.record(z.string(), z.string()).optional() }),
+      z.strictObject({
+        token: z
+          .string()
+          .min(1)
+          .regex(/^[\x21-\x7e]+$/)
+          .optional(),
+        env: z.record(z.string(), z.string()).optional(),
+      }),
     )
     .default({}),
   mqtt: z.strictObject({ password: z.string().min(1) }).optional(),
@@ -112,7 +122,8 @@ export const EXPECTED: Record<string, string> = {
   logLevel: `one of ${LEVELS.join(", ")}`,
   secretsFile: "an absolute path",
   servers: "an object: a name for each MCP server",
-  "servers.*": '{"type": "http", "url": ...} or {"type": "stdio", "command": ...}, under a name such as `home_assistant` (a-z, 0-9, single _ or -)',
+  "servers.*":
+    '{"type": "http", "url": ...} or {"type": "stdio", "command": ...}, under a name such as `home_assistant` (a-z, 0-9, single _ or -)',
   "servers.*.type": '"http" or "stdio"',
   "servers.*.url": 'an http or https address such as "https://192.168.1.134:8123/api/mcp"',
   "servers.*.caFile": "the absolute path of a PEM file with the authority's certificate",
@@ -137,7 +148,8 @@ export const EXPECTED: Record<string, string> = {
   "mqtt.responseTopics": "a list of topic patterns, where * stands for anything",
   "mqtt.queue": "a whole number from 0 to 100000",
   clients: "an object: a name for each client",
-  "clients.*": '{"tokenSha256": ..., "scopes": [...]}, under a name such as `ai_automation` (a-z, 0-9, single _ or -)',
+  "clients.*":
+    '{"tokenSha256": ..., "scopes": [...]}, under a name such as `ai_automation` (a-z, 0-9, single _ or -)',
   "clients.*.tokenSha256": "64 lower-case hex digits (`printf %s TOKEN | sha256sum`), or a list of such",
   "clients.*.tokenSha256.*": "64 lower-case hex digits (`printf %s TOKEN | sha256sum`)",
   "clients.*.scopes": `a list of ${SCOPES.join(", ")}`,

@@ -64,7 +64,8 @@ export class Connection {
   recheck(): void {
     if (!this.grants) return;
     const now = this.context.doorkeeper.find(bearer(this.token) ?? "");
-    if (JSON.stringify(now) !== JSON.stringify(this.grants)) this.close(NOT_ADMITTED, "the token or its rights changed");
+    if (JSON.stringify(now) !== JSON.stringify(this.grants))
+      this.close(NOT_ADMITTED, "the token or its rights changed");
   }
 
   close(code: number, reason: string): void {
@@ -104,7 +105,13 @@ export class Connection {
   private failed(id: string | number | undefined, error: unknown): void {
     const told = asHubError(error);
     if (told.status === 500) this.context.log.error("a message broke the hub", { error: text(error) });
-    this.send({ type: "result", id, ok: false, error: { ...told.toJSON(), status: told.status }, ...resultOf(told) });
+    this.send({
+      type: "result",
+      id,
+      ok: false,
+      error: { ...told.toJSON(), status: told.status },
+      ...resultOf(told),
+    });
     if (this.grants) return;
     this.context.log.warn("not admitted", { address: this.address, path: "/ws" });
     this.close(NOT_ADMITTED, told.message.slice(0, 100));
@@ -155,7 +162,10 @@ export class Connection {
   private send(words: unknown): void {
     if (this.socket.readyState !== this.socket.OPEN) return;
     if (this.socket.bufferedAmount > this.limits.webSocketQueueBytes) {
-      this.context.log.warn("a slow WebSocket client is dropped", { client: this.grants?.name, address: this.address });
+      this.context.log.warn("a slow WebSocket client is dropped", {
+        client: this.grants?.name,
+        address: this.address,
+      });
       return this.close(TOO_SLOW, "too slow");
     }
     this.socket.send(JSON.stringify(words));

@@ -39,9 +39,14 @@ export class EventBus {
    */
   publish(type: string, data: unknown, source: string): HubEvent {
     if (!isType(type)) {
-      throw new HubError(400, "bad_event", "an event's type is levels of A-Z a-z 0-9 _ . : - with / between them, at most 200 characters");
+      throw new HubError(
+        400,
+        "bad_event",
+        "an event's type is levels of A-Z a-z 0-9 _ . : - with / between them, at most 200 characters",
+      );
     }
-    if (type.startsWith(RESERVED)) throw new HubError(400, "bad_event", `types below ${RESERVED} are the hub's own`);
+    if (type.startsWith(RESERVED))
+      throw new HubError(400, "bad_event", `types below ${RESERVED} are the hub's own`);
     return this.emit(type, data, source);
   }
 

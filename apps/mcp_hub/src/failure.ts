@@ -20,21 +20,25 @@ export interface Failure {
 export function failureOf(error: unknown): Failure {
   if (error instanceof StreamableHTTPError) return ofHttp(error);
   if (error instanceof McpError) return ofProtocol(error);
-  if (error instanceof Error && error.name === "TimeoutError") return { status: 504, code: "timeout", message: "took too long", lost: true };
+  if (error instanceof Error && error.name === "TimeoutError")
+    return { status: 504, code: "timeout", message: "took too long", lost: true };
   return { status: 502, code: "server_down", message: text(error), lost: true };
 }
 
 function ofHttp(error: StreamableHTTPError): Failure {
   const message = `HTTP ${error.code}: ${text(error)}`;
-  if (error.code === 401 || error.code === 403) return { status: 502, code: "credentials_refused", message, refused: true };
+  if (error.code === 401 || error.code === 403)
+    return { status: 502, code: "credentials_refused", message, refused: true };
   if (error.code === 404) return { status: 502, code: "server_error", message, retry: true };
   return { status: 502, code: "server_error", message, lost: (error.code ?? 0) >= 500 };
 }
 
 function ofProtocol(error: McpError): Failure {
   const message = text(error);
-  if (error.code === ErrorCode.RequestTimeout) return { status: 504, code: "timeout", message: "took too long" };
-  if (error.code === ErrorCode.ConnectionClosed) return { status: 502, code: "server_down", message, lost: true };
+  if (error.code === ErrorCode.RequestTimeout)
+    return { status: 504, code: "timeout", message: "took too long" };
+  if (error.code === ErrorCode.ConnectionClosed)
+    return { status: 502, code: "server_down", message, lost: true };
   if (error.code === ErrorCode.InvalidParams) return { status: 400, code: "bad_arguments", message };
   return { status: 502, code: "server_error", message };
 }

@@ -4,7 +4,12 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { HubError, asHubError, text } from "./errors.js";
 import type { Log } from "./log.js";
 
-export function answer(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function answer(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   const payload = Buffer.from(`${JSON.stringify(body)}\n`);
   response.writeHead(status, {
     "Content-Type": "application/json; charset=utf-8",
@@ -19,7 +24,11 @@ export function answer(response: ServerResponse, status: number, body: unknown, 
 /** The answer to a failure; what went wrong inside goes to the log only. */
 export function refuse(response: ServerResponse, error: unknown, log: Log): void {
   const told = asHubError(error);
-  if (told.status === 500) log.error("a request broke the hub", { error: text(error), stack: error instanceof Error ? error.stack : undefined });
+  if (told.status === 500)
+    log.error("a request broke the hub", {
+      error: text(error),
+      stack: error instanceof Error ? error.stack : undefined,
+    });
   if (response.headersSent) return void response.destroy();
   const { retryAfter, allow, ...more } = told.more;
   const headers: Record<string, string> = {};

@@ -36,7 +36,14 @@ export class Hub {
     log.level = config.logLevel;
     log.hide(secretsIn(loaded));
     this.bus = new EventBus(config.limits.eventsKept, log);
-    this.toolbox = new Toolbox(config.servers, secrets, config.limits.concurrentCalls, log, this.bus, options.timing);
+    this.toolbox = new Toolbox(
+      config.servers,
+      secrets,
+      config.limits.concurrentCalls,
+      log,
+      this.bus,
+      options.timing,
+    );
     this.doorkeeper = new Doorkeeper(config.clients, new FailureLimit(config.limits.authFailuresPerMinute));
     const context: Context = {
       log,
@@ -48,7 +55,10 @@ export class Hub {
       health: () => this.health(),
     };
     this.webSockets = new WebSockets(context, config.limits);
-    this.server = createServer({ headersTimeout: 15_000, requestTimeout: 30_000 }, (request, response) => void serve(context, request, response));
+    this.server = createServer(
+      { headersTimeout: 15_000, requestTimeout: 30_000 },
+      (request, response) => void serve(context, request, response),
+    );
     this.server.maxConnections = config.limits.webSockets + 500;
     this.server.on("upgrade", (request, socket, head) => this.webSockets.upgrade(request, socket, head));
   }
@@ -62,7 +72,15 @@ export class Hub {
     });
     this.toolbox.start();
     if (config.mqtt) {
-      this.bridge = new MqttBridge(config.mqtt, secrets.mqtt?.password, config.limits.bodyBytes, this.bus, this.toolbox, this.log, this.options.timing?.retry);
+      this.bridge = new MqttBridge(
+        config.mqtt,
+        secrets.mqtt?.password,
+        config.limits.bodyBytes,
+        this.bus,
+        this.toolbox,
+        this.log,
+        this.options.timing?.retry,
+      );
     }
     const { port } = this.server.address() as AddressInfo;
     this.log.info("listening", { host: config.listen.host, port, version: VERSION });
@@ -71,12 +89,16 @@ export class Hub {
 
   /** Take over clients, log level and servers' credentials; true when something else changed, which takes a restart. */
   async reload(loaded: Loaded): Promise<boolean> {
-    const rest = ({ config, secrets }: Loaded) => JSON.stringify([{ ...config, clients: 0, logLevel: 0 }, secrets.mqtt]);
+    const rest = ({ config, secrets }: Loaded) =>
+      JSON.stringify([{ ...config, clients: 0, logLevel: 0 }, secrets.mqtt]);
     const more = rest(loaded) !== rest(this.loaded);
     this.log.level = loaded.config.logLevel;
     // The old secrets too: the servers' last words may still quote them.
     this.log.hide([...secretsIn(this.loaded), ...secretsIn(loaded)]);
-    this.loaded = { config: { ...this.loaded.config, clients: loaded.config.clients, logLevel: loaded.config.logLevel }, secrets: { ...loaded.secrets, mqtt: this.loaded.secrets.mqtt } };
+    this.loaded = {
+      config: { ...this.loaded.config, clients: loaded.config.clients, logLevel: loaded.config.logLevel },
+      secrets: { ...loaded.secrets, mqtt: this.loaded.secrets.mqtt },
+    };
     this.doorkeeper.replace(loaded.config.clients);
     this.webSockets.recheck();
     await this.toolbox.renew(loaded.secrets);
@@ -110,6 +132,9 @@ export class Hub {
 }
 
 function secretsIn({ secrets }: Loaded): string[] {
-  const ofServers = Object.values(secrets.servers).flatMap(({ token, env }) => [token ?? "", ...Object.values(env ?? {})]);
+  const ofServers = Object.values(secrets.servers).flatMap(({ token, env }) => [
+    token ?? "",
+    ...Object.values(env ?? {}),
+  ]);
   return [...ofServers, secrets.mqtt?.password ?? ""];
 }

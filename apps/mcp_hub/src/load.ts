@@ -3,7 +3,14 @@
 import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import type { z } from "zod";
-import { type Config, type Secrets, configSchema, secretsSchema, EXPECTED, EXPECTED_SECRETS } from "./config.js";
+import {
+  type Config,
+  type Secrets,
+  configSchema,
+  secretsSchema,
+  EXPECTED,
+  EXPECTED_SECRETS,
+} from "./config.js";
 import { text } from "./errors.js";
 import { matches } from "./glob.js";
 import { ConfigError, problemsOf } from "./problems.js";
@@ -57,7 +64,8 @@ function parse<S extends z.ZodType>(
 
 /** Why a file cannot be read; the parser quotes the text around a mistake, which for secrets must not show. */
 function unreadable(error: unknown, quote: boolean): string {
-  if (!(error instanceof SyntaxError)) return `cannot be read: ${text(error)}; expected a file that this user may read`;
+  if (!(error instanceof SyntaxError))
+    return `cannot be read: ${text(error)}; expected a file that this user may read`;
   return `is not JSON${quote ? `: ${text(error)}` : ""}; expected one JSON object`;
 }
 
@@ -67,11 +75,17 @@ function placed(path: string, options: LoadOptions): string {
   return staged && existsSync(staged) ? staged : path;
 }
 
-function secretsOf(file: string, config: Config, options: LoadOptions, problems: string[]): Secrets | undefined {
+function secretsOf(
+  file: string,
+  config: Config,
+  options: LoadOptions,
+  problems: string[],
+): Secrets | undefined {
   if (config.secretsFile === undefined) return undefined;
   const at = placed(config.secretsFile, options);
   if (!existsSync(at)) {
-    if (!options.secretsOptional) problems.push(`${file}: secretsFile: there is no ${config.secretsFile}; expected a file of mode 0600`);
+    if (!options.secretsOptional)
+      problems.push(`${file}: secretsFile: there is no ${config.secretsFile}; expected a file of mode 0600`);
     return undefined;
   }
   if (at === config.secretsFile && statSync(at).mode & OTHERS) {
@@ -87,7 +101,12 @@ function secretsOf(file: string, config: Config, options: LoadOptions, problems:
 }
 
 /** What each field alone cannot show. */
-function contradictions(file: string, config: Config, secrets: Secrets | undefined, options: LoadOptions): string[] {
+function contradictions(
+  file: string,
+  config: Config,
+  secrets: Secrets | undefined,
+  options: LoadOptions,
+): string[] {
   return [
     ...certificates(config, options).map((words) => `${file}: ${words}`),
     ...unencrypted(config, secrets).map((words) => `${file}: ${words}`),
@@ -120,7 +139,8 @@ function unencrypted(config: Config, secrets: Secrets | undefined): string[] {
   for (const [name, server] of Object.entries(config.servers)) {
     if (server.type !== "http") continue;
     const url = new URL(server.url);
-    if (url.username || url.password) found.push(`servers.${name}.url: holds a password; expected it in the secrets file`);
+    if (url.username || url.password)
+      found.push(`servers.${name}.url: holds a password; expected it in the secrets file`);
     if (url.protocol === "https:" || LOOPBACK_HOST.test(url.hostname) || server.plainHttp) continue;
     if (secrets?.servers[name]?.token) {
       found.push(`servers.${name}.url: the token would go in clear; expected https, or "plainHttp": true`);
@@ -128,9 +148,15 @@ function unencrypted(config: Config, secrets: Secrets | undefined): string[] {
   }
   if (config.mqtt) {
     const url = new URL(config.mqtt.url);
-    if (url.username || url.password) found.push("mqtt.url: holds a password; expected it in `username` and the secrets file");
+    if (url.username || url.password)
+      found.push("mqtt.url: holds a password; expected it in `username` and the secrets file");
     // `mqtt:` is no special scheme: localhost stays as typed, addresses too.
-    if (url.protocol === "mqtt:" && !LOOPBACK_HOST.test(url.hostname) && !config.mqtt.plainMqtt && secrets?.mqtt) {
+    if (
+      url.protocol === "mqtt:" &&
+      !LOOPBACK_HOST.test(url.hostname) &&
+      !config.mqtt.plainMqtt &&
+      secrets?.mqtt
+    ) {
       found.push('mqtt.url: the password would go in clear; expected mqtts, or "plainMqtt": true');
     }
   }
@@ -149,7 +175,9 @@ function patterns(config: Config): string[] {
     list.flatMap((pattern, index) => {
       const server = pattern.slice(0, pattern.indexOf("/"));
       if (servers.some((one) => matches(server, one))) return [];
-      return [`${at}[${index}]: no server is named \`${server}\`; expected one of ${servers.join(", ") || "(none is configured)"}`];
+      return [
+        `${at}[${index}]: no server is named \`${server}\`; expected one of ${servers.join(", ") || "(none is configured)"}`,
+      ];
     }),
   );
 }
@@ -161,7 +189,10 @@ function doubles(config: Config): string[] {
   for (const [name, client] of Object.entries(config.clients)) {
     for (const hash of client.tokenSha256) {
       const owner = owners.get(hash);
-      if (owner !== undefined) found.push(`clients.${name}.tokenSha256: is also that of \`${owner}\`; expected a token for each client`);
+      if (owner !== undefined)
+        found.push(
+          `clients.${name}.tokenSha256: is also that of \`${owner}\`; expected a token for each client`,
+        );
       owners.set(hash, name);
     }
   }
@@ -173,10 +204,16 @@ function strangers(config: Config, secrets: Secrets | undefined): string[] {
   const found: string[] = [];
   for (const [name, secret] of Object.entries(secrets?.servers ?? {})) {
     const server = config.servers[name];
-    if (!server) found.push(`servers.${name}: no server has this name; expected one of ${Object.keys(config.servers).join(", ")}`);
-    else if (server.type === "http" && secret.env) found.push(`servers.${name}.env: is of no use to an http server; expected \`token\``);
-    else if (server.type === "stdio" && secret.token) found.push(`servers.${name}.token: is of no use to a stdio server; expected \`env\``);
+    if (!server)
+      found.push(
+        `servers.${name}: no server has this name; expected one of ${Object.keys(config.servers).join(", ")}`,
+      );
+    else if (server.type === "http" && secret.env)
+      found.push(`servers.${name}.env: is of no use to an http server; expected \`token\``);
+    else if (server.type === "stdio" && secret.token)
+      found.push(`servers.${name}.token: is of no use to a stdio server; expected \`env\``);
   }
-  if (secrets?.mqtt && !config.mqtt?.username) found.push("mqtt.password: there is no mqtt.username in the configuration; expected both or none");
+  if (secrets?.mqtt && !config.mqtt?.username)
+    found.push("mqtt.password: there is no mqtt.username in the configuration; expected both or none");
   return found;
 }

@@ -58,7 +58,12 @@ export class MqttBridge {
   async stop(): Promise<void> {
     this.unlisten();
     if (this.state === "connected") {
-      await Promise.race([this.client.publishAsync(this.topic("status"), "offline", { qos: 1, retain: true }).catch(() => undefined), wait(1000)]);
+      await Promise.race([
+        this.client
+          .publishAsync(this.topic("status"), "offline", { qos: 1, retain: true })
+          .catch(() => undefined),
+        wait(1000),
+      ]);
     }
     this.become("stopped");
     await Promise.race([this.client.endAsync(false).catch(() => undefined), wait(1000)]);
@@ -94,7 +99,11 @@ export class MqttBridge {
       // `nl`: what we publish is not sent back to us. `rh: 2`: no retained messages, they are no news.
       const options = { qos: 1, nl: true, rh: 2 } as const;
       const filters = [...(this.may("publish") ? ["events/#"] : []), ...(this.may("call") ? ["call/#"] : [])];
-      if (filters.length > 0) await this.client.subscribeAsync(filters.map((one) => this.topic(one)), options);
+      if (filters.length > 0)
+        await this.client.subscribeAsync(
+          filters.map((one) => this.topic(one)),
+          options,
+        );
       await this.client.publishAsync(this.topic("status"), "online", { qos: 1, retain: true });
     } catch (error) {
       this.lost(`the broker refuses our subscriptions or our status: ${text(error)}`);
@@ -137,7 +146,8 @@ export class MqttBridge {
 
   private received(topic: string, payload: Buffer, packet: IPublishPacket): void {
     if (packet.retain) return;
-    if (payload.length > this.most) return this.log.warn("a message is too big", { topic, bytes: payload.length });
+    if (payload.length > this.most)
+      return this.log.warn("a message is too big", { topic, bytes: payload.length });
     const events = this.topic("events/");
     const calls = this.topic("call/");
     if (topic.startsWith(events)) this.event(topic.slice(events.length), payload, packet.properties);
@@ -180,12 +190,25 @@ export class MqttBridge {
     }
   }
 
-  private reply(id: string | undefined, answer: Record<string, unknown>, properties: Properties | undefined): void {
+  private reply(
+    id: string | undefined,
+    answer: Record<string, unknown>,
+    properties: Properties | undefined,
+  ): void {
     const asked = properties?.responseTopic;
-    const topic = asked !== undefined && this.mayReplyOn(asked) ? asked : id === undefined ? undefined : this.topic(`result/${id}`);
+    const topic =
+      asked !== undefined && this.mayReplyOn(asked)
+        ? asked
+        : id === undefined
+          ? undefined
+          : this.topic(`result/${id}`);
     if (topic === undefined) return this.log.debug("a call over MQTT wants no answer", { asked });
     const { correlationData } = properties ?? {};
-    this.send(topic, { ...(id === undefined ? {} : { id }), ...answer }, correlationData === undefined ? {} : { correlationData });
+    this.send(
+      topic,
+      { ...(id === undefined ? {} : { id }), ...answer },
+      correlationData === undefined ? {} : { correlationData },
+    );
   }
 
   /** We publish with our rights where others ask us to: only where the configuration lets them. */

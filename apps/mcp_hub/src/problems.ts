@@ -11,17 +11,21 @@ export class ConfigError extends Error {
 
 /** `FILE: FIELD: WRONG; expected RIGHT` for each finding. */
 export function problemsOf(file: string, error: z.ZodError, expected: Record<string, string>): string[] {
-  return error.issues.flatMap((issue) => flat(issue)).map((issue) => {
-    const right = hint(issue.path, expected);
-    return `${file}: ${field(issue.path)}: ${wrong(issue)}${right ? `; expected ${right}` : ""}`;
-  });
+  return error.issues
+    .flatMap((issue) => flat(issue))
+    .map((issue) => {
+      const right = hint(issue.path, expected);
+      return `${file}: ${field(issue.path)}: ${wrong(issue)}${right ? `; expected ${right}` : ""}`;
+    });
 }
 
 /** A union reports all alternatives; those that went deepest are about what was meant. */
 function flat(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
   const deep = issue.errors.flat().filter((inner) => inner.path.length > 0);
-  return deep.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })).concat(deep.length ? [] : [issue]);
+  return deep
+    .map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }))
+    .concat(deep.length ? [] : [issue]);
 }
 
 export function field(path: readonly PropertyKey[]): string {

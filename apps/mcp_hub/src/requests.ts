@@ -8,7 +8,10 @@ export const args = z.record(z.string(), z.unknown());
 export const callBody = z.strictObject({ arguments: args.default({}) });
 export const eventBody = z.strictObject({ type: z.string(), data: z.unknown().optional() });
 export const mqttCall = z.strictObject({
-  id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/).optional(),
+  id: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/)
+    .optional(),
   arguments: args.default({}),
 });
 
@@ -23,7 +26,13 @@ export const message = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("publish"), id, event: eventBody }),
   z.strictObject({ type: z.literal("servers"), id }),
   z.strictObject({ type: z.literal("tools"), id }),
-  z.strictObject({ type: z.literal("call"), id, server: z.string(), tool: z.string(), arguments: args.default({}) }),
+  z.strictObject({
+    type: z.literal("call"),
+    id,
+    server: z.string(),
+    tool: z.string(),
+    arguments: args.default({}),
+  }),
 ]);
 
 export type Message = z.output<typeof message>;
@@ -33,5 +42,9 @@ export function shaped<S extends z.ZodType>(schema: S, value: unknown): z.output
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new HubError(400, "bad_request", issue ? `${field(issue.path)}: ${issue.message}` : "not what was expected");
+  throw new HubError(
+    400,
+    "bad_request",
+    issue ? `${field(issue.path)}: ${issue.message}` : "not what was expected",
+  );
 }

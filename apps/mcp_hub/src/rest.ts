@@ -40,7 +40,11 @@ const ROUTES: readonly [RegExp, Partial<Record<"GET" | "POST", Handler>>][] = [
 ];
 
 /** Answer one request, whatever it is. */
-export async function serve(context: Context, request: IncomingMessage, response: ServerResponse): Promise<void> {
+export async function serve(
+  context: Context,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   try {
     await route(context, request, response);
   } catch (error) {
@@ -61,7 +65,10 @@ export function clientOf(context: Context, request: IncomingMessage): Grants {
 
 export function addressOf(context: Context, request: IncomingMessage): string {
   const forwarded = request.headers["x-forwarded-for"];
-  return context.address.of(request.socket.remoteAddress, Array.isArray(forwarded) ? forwarded.join(",") : forwarded);
+  return context.address.of(
+    request.socket.remoteAddress,
+    Array.isArray(forwarded) ? forwarded.join(",") : forwarded,
+  );
 }
 
 export function pathOf(request: IncomingMessage): string {
@@ -114,7 +121,12 @@ function tools(context: Context, { grants }: Call): unknown {
   return { tools: context.toolbox.tools(grants).map(({ server, tool }) => ({ server, ...tool })) };
 }
 
-async function callTool(context: Context, { request, grants }: Call, server = "", tool = ""): Promise<unknown> {
+async function callTool(
+  context: Context,
+  { request, grants }: Call,
+  server = "",
+  tool = "",
+): Promise<unknown> {
   grants.need("call");
   const { arguments: given } = shaped(callBody, await body(request, context.bodyBytes));
   return { result: await context.toolbox.call(grants, server, tool, given) };
@@ -124,8 +136,14 @@ function recentEvents(context: Context, { url, grants }: Call): unknown {
   grants.need("read");
   const type = url.searchParams.get("type") ?? "*";
   const limit = Number(url.searchParams.get("limit") ?? 100);
-  if (!Number.isInteger(limit) || limit < 1) throw new HubError(400, "bad_request", "limit: a whole number from 1 on");
-  return { events: context.bus.recent().filter((event) => matches(type, event.type)).slice(-limit) };
+  if (!Number.isInteger(limit) || limit < 1)
+    throw new HubError(400, "bad_request", "limit: a whole number from 1 on");
+  return {
+    events: context.bus
+      .recent()
+      .filter((event) => matches(type, event.type))
+      .slice(-limit),
+  };
 }
 
 async function publish(context: Context, { request, response, grants }: Call): Promise<void> {

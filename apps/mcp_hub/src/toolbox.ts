@@ -64,7 +64,11 @@ export class Toolbox {
 
   /** Every server's state, whoever asks. */
   states(): { name: string; state: string; since: string }[] {
-    return [...this.upstreams.values()].map(({ name, state, since }) => ({ name, state, since: since.toISOString() }));
+    return [...this.upstreams.values()].map(({ name, state, since }) => ({
+      name,
+      state,
+      since: since.toISOString(),
+    }));
   }
 
   servers(grants: Grants): ServerReport[] {
@@ -80,7 +84,9 @@ export class Toolbox {
 
   tools(grants: Grants): { server: string; tool: Tool }[] {
     return this.visible(grants).flatMap((one) =>
-      one.tools.filter((tool) => grants.mayUse(one.name, tool.name)).map((tool) => ({ server: one.name, tool })),
+      one.tools
+        .filter((tool) => grants.mayUse(one.name, tool.name))
+        .map((tool) => ({ server: one.name, tool })),
     );
   }
 
@@ -89,16 +95,28 @@ export class Toolbox {
    *
    * @throws HubError 403 not allowed, 404 unknown, 400, 502 (`tool_failed` with the tool's own result), 503, 504.
    */
-  async call(grants: Grants, server: string, tool: string, args: Record<string, unknown>): Promise<CallToolResult> {
+  async call(
+    grants: Grants,
+    server: string,
+    tool: string,
+    args: Record<string, unknown>,
+  ): Promise<CallToolResult> {
     grants.need("call");
     // Allowed first, known second: who may not use a server does not learn what it has.
-    if (!grants.mayUse(server, tool)) throw new HubError(403, "tool_not_allowed", `${grants.name} may not use ${server}/${tool}`);
+    if (!grants.mayUse(server, tool))
+      throw new HubError(403, "tool_not_allowed", `${grants.name} may not use ${server}/${tool}`);
     const upstream = this.upstreams.get(server);
     if (!upstream) throw new HubError(404, "unknown_server", `there is no server \`${server}\``);
     if (this.running >= this.most) throw new HubError(503, "busy", "too many calls at once");
     const begun = performance.now();
     const outcome = (code: string) =>
-      this.log.info("call", { client: grants.name, server, tool, outcome: code, ms: Math.round(performance.now() - begun) });
+      this.log.info("call", {
+        client: grants.name,
+        server,
+        tool,
+        outcome: code,
+        ms: Math.round(performance.now() - begun),
+      });
     this.running += 1;
     try {
       const result = await upstream.call(tool, args);
@@ -106,7 +124,8 @@ export class Toolbox {
       outcome("ok");
       return result;
     } catch (error) {
-      if (!(error instanceof HubError)) this.log.error("a call broke the hub", { server, tool, error: text(error) });
+      if (!(error instanceof HubError))
+        this.log.error("a call broke the hub", { server, tool, error: text(error) });
       outcome(asHubError(error).code);
       throw error;
     } finally {

@@ -28,7 +28,10 @@ export function wayTo(name: string, config: ServerConfig, secrets: ServerSecrets
 function overHttp(config: HttpServerConfig, secrets: ServerSecrets): Way {
   // Node's own fetch takes no authority of our own; the agent does, for this server alone.
   const agent = new Agent({
-    connect: { timeout: 10_000, ...(config.caFile === undefined ? {} : { ca: readFileSync(config.caFile, "utf8") }) },
+    connect: {
+      timeout: 10_000,
+      ...(config.caFile === undefined ? {} : { ca: readFileSync(config.caFile, "utf8") }),
+    },
     headersTimeout: 0,
     bodyTimeout: 0,
     maxResponseSize: MOST_ANSWER,
@@ -40,8 +43,12 @@ function overHttp(config: HttpServerConfig, secrets: ServerSecrets): Way {
     const request = { ...init, signal: AbortSignal.any(signals), dispatcher: agent };
     return undiciFetch(url, request as never) as unknown as Promise<Response>;
   };
-  const headers: Record<string, string> = secrets.token === undefined ? {} : { Authorization: `Bearer ${secrets.token}` };
-  const transport = new StreamableHTTPClientTransport(new URL(config.url), { fetch: limited, requestInit: { headers } });
+  const headers: Record<string, string> =
+    secrets.token === undefined ? {} : { Authorization: `Bearer ${secrets.token}` };
+  const transport = new StreamableHTTPClientTransport(new URL(config.url), {
+    fetch: limited,
+    requestInit: { headers },
+  });
   return {
     // The SDK's class allows an undefined session id where its interface does not say so.
     transport: transport as Transport,

@@ -114,13 +114,20 @@ export class Upstream {
 
   private async send(session: Session, tool: string, args: Record<string, unknown>): Promise<CallToolResult> {
     const timeout = this.config.timeoutSeconds * 1000;
-    return (await session.client.callTool({ name: tool, arguments: args }, undefined, { timeout })) as CallToolResult;
+    return (await session.client.callTool({ name: tool, arguments: args }, undefined, {
+      timeout,
+    })) as CallToolResult;
   }
 
   /** The session; where there is none, one attempt is made now, whatever the wait was. */
   private async ready(): Promise<Session> {
     if (!this.session && (this.state === "down" || this.state === "connecting")) await this.connect();
-    if (!this.session) throw new HubError(502, "server_down", `${this.name} is ${this.state}${this.lastError ? `: ${this.lastError}` : ""}`);
+    if (!this.session)
+      throw new HubError(
+        502,
+        "server_down",
+        `${this.name} is ${this.state}${this.lastError ? `: ${this.lastError}` : ""}`,
+      );
     return this.session;
   }
 
@@ -179,7 +186,10 @@ export class Upstream {
     this.refusals = failure.refused ? this.refusals + 1 : 0;
     this.become(failure.refused ? "refused" : "down");
     if (this.refusals >= REFUSALS) {
-      this.log.error("a server refuses our credentials, waiting for a reload", { server: this.name, error: this.lastError });
+      this.log.error("a server refuses our credentials, waiting for a reload", {
+        server: this.name,
+        error: this.lastError,
+      });
       return;
     }
     this.later((failure.refused ? this.afterRefusal : this.retry).next(), () => this.connect());
@@ -212,7 +222,9 @@ export class Upstream {
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const request = { method: "tools/list" as const, params: cursor === undefined ? {} : { cursor } };
       // Not client.listTools: it compiles every output schema, and one bad tool would cost us all of them.
-      const answer = await session.client.request(request, ListToolsResultSchema, { timeout: this.config.timeoutSeconds * 1000 });
+      const answer = await session.client.request(request, ListToolsResultSchema, {
+        timeout: this.config.timeoutSeconds * 1000,
+      });
       tools.push(...answer.tools);
       cursor = answer.nextCursor;
       if (cursor === undefined) break;
@@ -249,7 +261,11 @@ export class Upstream {
     if (state === this.state) return;
     this.state = state;
     this.since = new Date();
-    const fields = { server: this.name, state, ...(this.lastError === null ? {} : { error: this.lastError }) };
+    const fields = {
+      server: this.name,
+      state,
+      ...(this.lastError === null ? {} : { error: this.lastError }),
+    };
     if (state === "down" || state === "refused") this.log.warn("server", fields);
     else this.log.info("server", fields);
     this.news("server", this);

@@ -19,7 +19,11 @@ export class WebSockets {
     private readonly context: Context,
     private readonly limits: Limits,
   ) {
-    this.server = new WebSocketServer({ noServer: true, maxPayload: limits.bodyBytes, perMessageDeflate: false });
+    this.server = new WebSocketServer({
+      noServer: true,
+      maxPayload: limits.bodyBytes,
+      perMessageDeflate: false,
+    });
     this.heartbeat = setInterval(() => {
       for (const connection of this.connections) connection.beat();
     }, limits.webSocketPingSeconds * 1000);
@@ -30,10 +34,14 @@ export class WebSockets {
     socket.on("error", () => socket.destroy());
     try {
       if (pathOf(request) !== PATH) throw new HubError(404, "unknown_path", "there is no WebSocket here");
-      if (this.connections.size >= this.limits.webSockets) throw new HubError(503, "busy", "too many WebSockets");
+      if (this.connections.size >= this.limits.webSockets)
+        throw new HubError(503, "busy", "too many WebSockets");
       // A wrong token in the header is refused here; without a header the first message has to bring one.
-      const grants = request.headers.authorization === undefined ? undefined : clientOf(this.context, request);
-      this.server.handleUpgrade(request, socket, head, (webSocket) => this.opened(webSocket, request, grants));
+      const grants =
+        request.headers.authorization === undefined ? undefined : clientOf(this.context, request);
+      this.server.handleUpgrade(request, socket, head, (webSocket) =>
+        this.opened(webSocket, request, grants),
+      );
     } catch (error) {
       const told = asHubError(error);
       const body = `${JSON.stringify({ error: told })}\n`;
@@ -54,10 +62,18 @@ export class WebSockets {
     this.server.close();
   }
 
-  private opened(webSocket: WebSocket, request: IncomingMessage, grants: ReturnType<typeof clientOf> | undefined): void {
+  private opened(
+    webSocket: WebSocket,
+    request: IncomingMessage,
+    grants: ReturnType<typeof clientOf> | undefined,
+  ): void {
     const token = grants === undefined ? undefined : request.headers.authorization;
-    const connection = new Connection(webSocket, this.context, this.limits, addressOf(this.context, request), () =>
-      this.connections.delete(connection),
+    const connection = new Connection(
+      webSocket,
+      this.context,
+      this.limits,
+      addressOf(this.context, request),
+      () => this.connections.delete(connection),
     );
     this.connections.add(connection);
     if (grants && token) connection.admit(grants, token);

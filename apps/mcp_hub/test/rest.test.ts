@@ -16,7 +16,10 @@ before(async () => {
     gone: { type: "http", url: `http://127.0.0.1:${await freePort()}/mcp` },
   };
   const limits = { bodyBytes: 2048, authFailuresPerMinute: 5, eventsKept: 3 };
-  hub = await new TestHub({ servers, limits, clients: CLIENTS }, { servers: { home: { token: HA_TOKEN } } }).start();
+  hub = await new TestHub(
+    { servers, limits, clients: CLIENTS },
+    { servers: { home: { token: HA_TOKEN } } },
+  ).start();
   await hub.reaches("home", "connected");
   await hub.reaches("gone", "down");
 });
@@ -34,7 +37,10 @@ test("health needs no token, and says what does not work", async () => {
 });
 
 test("health is ok when everything behind it is", async () => {
-  const fine = await new TestHub({ servers: { home: { type: "http", url: home.url } } }, { servers: { home: { token: HA_TOKEN } } }).start();
+  const fine = await new TestHub(
+    { servers: { home: { type: "http", url: home.url } } },
+    { servers: { home: { token: HA_TOKEN } } },
+  ).start();
   await fine.reaches("home", "connected");
   assert.equal((await fine.ask("GET", "/health", { token: "" })).json.status, "ok");
 });
@@ -70,9 +76,14 @@ for (const [what, options, code] of [
   ["a token in the address", { token: "" }, "unauthorized"],
 ] as const) {
   test(`refused: ${what}`, async () => {
-    const path = what.includes("address") ? "/api/tools?token=admin-token&access_token=admin-token" : "/api/tools";
+    const path = what.includes("address")
+      ? "/api/tools?token=admin-token&access_token=admin-token"
+      : "/api/tools";
     const own = { "X-Forwarded-For": `10.0.1.${what.length}` };
-    const { status, json, headers } = await hub.ask("GET", path, { ...options, headers: { ...own, ...("headers" in options ? options.headers : {}) } });
+    const { status, json, headers } = await hub.ask("GET", path, {
+      ...options,
+      headers: { ...own, ...("headers" in options ? options.headers : {}) },
+    });
     assert.equal(status, 401);
     assert.equal(json.error.code, code);
     assert.match(headers.get("WWW-Authenticate") ?? "", /^Bearer/);
@@ -95,14 +106,23 @@ test("scopes: each opens its own doors only", async () => {
 
 test("a client sees and calls the tools that it is granted, no others", async () => {
   const token = "lamp-token";
-  assert.deepEqual((await hub.ask("GET", "/api/servers", { token })).json.servers.map((one: { name: string }) => one.name), ["home"]);
-  assert.deepEqual((await hub.ask("GET", "/api/tools", { token })).json.tools.map((one: { name: string }) => one.name), ["intent__HassTurnOn"]);
+  assert.deepEqual(
+    (await hub.ask("GET", "/api/servers", { token })).json.servers.map((one: { name: string }) => one.name),
+    ["home"],
+  );
+  assert.deepEqual(
+    (await hub.ask("GET", "/api/tools", { token })).json.tools.map((one: { name: string }) => one.name),
+    ["intent__HassTurnOn"],
+  );
   assert.equal((await hub.call("home/intent__HassTurnOn", { name: "x" }, token)).status, 200);
   home.seen.length = 0;
   const { status, json } = await hub.call("home/secret", {}, token);
   assert.deepEqual([status, json.error.code], [403, "tool_not_allowed"]);
   assert.equal((await hub.call("nowhere/x", {}, token)).status, 403, "no word about which servers there are");
-  assert.deepEqual(home.seen.filter((one) => one.mcp === "tools/call"), []);
+  assert.deepEqual(
+    home.seen.filter((one) => one.mcp === "tools/call"),
+    [],
+  );
 });
 
 for (const [what, tool, args, status, code] of [
@@ -111,7 +131,13 @@ for (const [what, tool, args, status, code] of [
   ["a server of an object's own names", "constructor/x", {}, 404, "unknown_server"],
   ["a missing argument", "home/intent__HassTurnOn", {}, 400, "bad_arguments"],
   ["an argument of the wrong type", "home/intent__HassTurnOn", { name: 7 }, 400, "bad_arguments"],
-  ["an argument out of bounds", "home/intent__HassTurnOn", { name: "x", brightness: 101 }, 400, "bad_arguments"],
+  [
+    "an argument out of bounds",
+    "home/intent__HassTurnOn",
+    { name: "x", brightness: 101 },
+    400,
+    "bad_arguments",
+  ],
   ["arguments that are a list", "home/intent__HassTurnOn", ["x"], 400, "bad_request"],
   ["a server that is down", "gone/x", {}, 502, "server_down"],
   ["a tool that is slow", "home/slow", { ms: 1500 }, 504, "timeout"],
@@ -156,7 +182,8 @@ test("refused: a body that never says its length and goes on too long", async ()
   let heard = "";
   socket.on("data", (data) => (heard += data));
   socket.on("error", () => undefined);
-  const head = "POST /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin-token\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const head =
+    "POST /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin-token\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
   socket.write(head + `bb8\r\n${"x".repeat(3000)}\r\n`);
   await until(() => heard.includes("413"), "413 before the body ends");
   socket.destroy();
@@ -169,7 +196,11 @@ test("refused: paths and methods that are not there", async () => {
   assert.deepEqual([status, headers.get("Allow")], [405, "GET, POST"]);
   assert.equal((await hub.ask("POST", "/health", { body: {} })).status, 405);
   assert.equal((await hub.ask("POST", "/api/servers/home/tools/%E0%A4%A", { body: {} })).status, 400);
-  assert.equal((await hub.ask("GET", "/api/nothing", { token: "", headers: { "X-Forwarded-For": "10.0.0.2" } })).status, 401, "strangers learn nothing");
+  assert.equal(
+    (await hub.ask("GET", "/api/nothing", { token: "", headers: { "X-Forwarded-For": "10.0.0.2" } })).status,
+    401,
+    "strangers learn nothing",
+  );
 });
 
 test("events: published, kept, filtered, and the oldest forgotten", async () => {
@@ -177,21 +208,38 @@ test("events: published, kept, filtered, and the oldest forgotten", async () => 
     const { status, json } = await hub.ask("POST", "/api/events", { body: { type, data: { n: type } } });
     assert.deepEqual([status, json.event.type, json.event.source], [201, type, "admin"]);
   }
-  const types = async (query: string) => (await hub.ask("GET", `/api/events${query}`)).json.events.map((one: { type: string }) => one.type);
+  const types = async (query: string) =>
+    (await hub.ask("GET", `/api/events${query}`)).json.events.map((one: { type: string }) => one.type);
   assert.deepEqual(await types(""), ["door/front", "door/back", "bell"]);
   assert.deepEqual(await types("?type=door/*"), ["door/front", "door/back"]);
   assert.deepEqual(await types("?limit=1"), ["bell"]);
   assert.equal((await hub.ask("GET", "/api/events?limit=many")).status, 400);
 });
 
-for (const type of ["", "a//b", "/a", "a/", "a b", "a+", "a/#", "$SYS", "é", "x".repeat(201), "hub/server", 7]) {
+for (const type of [
+  "",
+  "a//b",
+  "/a",
+  "a/",
+  "a b",
+  "a+",
+  "a/#",
+  "$SYS",
+  "é",
+  "x".repeat(201),
+  "hub/server",
+  7,
+]) {
   test(`refused: an event of type ${JSON.stringify(type).slice(0, 20)}`, async () => {
     assert.equal((await hub.ask("POST", "/api/events", { body: { type } })).status, 400);
   });
 }
 
 test("the hub tells of its servers in events of its own", async () => {
-  const own = await new TestHub({ servers: { home: { type: "http", url: home.url } } }, { servers: { home: { token: HA_TOKEN } } }).start();
+  const own = await new TestHub(
+    { servers: { home: { type: "http", url: home.url } } },
+    { servers: { home: { token: HA_TOKEN } } },
+  ).start();
   await own.reaches("home", "connected");
   const { json } = await own.ask("GET", "/api/events?type=hub/*");
   assert.deepEqual(json.events.at(-1).data, { server: "home", state: "connected" });
@@ -199,18 +247,26 @@ test("the hub tells of its servers in events of its own", async () => {
 });
 
 test("wrong tokens are limited by address, valid ones pass", async () => {
-  const from = (address: string, token: string) => hub.ask("GET", "/api/tools", { token, headers: { "X-Forwarded-For": address } });
+  const from = (address: string, token: string) =>
+    hub.ask("GET", "/api/tools", { token, headers: { "X-Forwarded-For": address } });
   for (let n = 0; n < 5; n += 1) assert.equal((await from("192.0.2.7", "bad")).status, 401);
   const { status, headers } = await from("192.0.2.7", "bad");
   assert.equal(status, 429);
   assert.ok(Number(headers.get("Retry-After")) > 0);
   assert.equal((await from("192.0.2.8", "bad")).status, 401, "another address has its own count");
-  assert.equal((await from("1.2.3.4, 192.0.2.7", "bad")).status, 429, "what the client itself put before does not count");
+  assert.equal(
+    (await from("1.2.3.4, 192.0.2.7", "bad")).status,
+    429,
+    "what the client itself put before does not count",
+  );
   assert.equal((await from("192.0.2.7", "admin-token")).status, 200);
 });
 
 test("calls at once are bounded", async () => {
-  const busy = await new TestHub({ servers: { home: { type: "http", url: home.url } }, limits: { concurrentCalls: 1 } }, { servers: { home: { token: HA_TOKEN } } }).start();
+  const busy = await new TestHub(
+    { servers: { home: { type: "http", url: home.url } }, limits: { concurrentCalls: 1 } },
+    { servers: { home: { token: HA_TOKEN } } },
+  ).start();
   await busy.reaches("home", "connected");
   const first = busy.call("home/slow", { ms: 600 });
   await until(() => home.seen.some((one) => one.mcp === "tools/call"), "the first call arrives");

@@ -12,7 +12,6 @@ import { until } from "./poll.js";
 export interface Heard {
   topic: string;
   text: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   properties: any;
   retain: boolean;
 }
@@ -39,9 +38,12 @@ export class Broker {
     const lines = [`listener ${this.port} 127.0.0.1`, "user root", "persistence false", "log_type none"];
     if (this.tls) lines.push(`certfile ${this.tls.cert}`, `keyfile ${this.tls.key}`);
     const passwords = put(join(this.at, "passwords"), "");
-    for (const [name, password] of Object.entries(users)) execFileSync("mosquitto_passwd", ["-b", passwords, name, password], { stdio: "pipe" });
+    for (const [name, password] of Object.entries(users))
+      execFileSync("mosquitto_passwd", ["-b", passwords, name, password], { stdio: "pipe" });
     lines.push(Object.keys(users).length ? `password_file ${passwords}` : "allow_anonymous true");
-    this.process = spawn(PROGRAM, ["-c", put(join(this.at, "conf"), `${lines.join("\n")}\n`)], { stdio: "ignore" });
+    this.process = spawn(PROGRAM, ["-c", put(join(this.at, "conf"), `${lines.join("\n")}\n`)], {
+      stdio: "ignore",
+    });
     await until(() => answers(this.port), "the broker answers");
     return this;
   }
@@ -56,10 +58,19 @@ export class Broker {
   }
 
   /** A client that hears everything below these filters. */
-  async listener(filters: string[], options: IClientOptions = {}): Promise<{ client: MqttClient; heard: Heard[] }> {
+  async listener(
+    filters: string[],
+    options: IClientOptions = {},
+  ): Promise<{ client: MqttClient; heard: Heard[] }> {
     const heard: Heard[] = [];
-    const client = await connectAsync(`mqtt://127.0.0.1:${this.port}`, { protocolVersion: 5, reconnectPeriod: 50, ...options });
-    client.on("message", (topic, payload, { properties, retain }) => heard.push({ topic, text: String(payload), properties, retain }));
+    const client = await connectAsync(`mqtt://127.0.0.1:${this.port}`, {
+      protocolVersion: 5,
+      reconnectPeriod: 50,
+      ...options,
+    });
+    client.on("message", (topic, payload, { properties, retain }) =>
+      heard.push({ topic, text: String(payload), properties, retain }),
+    );
     client.on("error", () => undefined);
     await client.subscribeAsync(filters, { qos: 1 });
     atEnd(() => client.end(true));

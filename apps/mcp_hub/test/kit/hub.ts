@@ -31,7 +31,6 @@ export interface Answer {
   headers: Headers;
   text: string;
   // What the hub answers is looked into field by field.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   json: any;
 }
 
@@ -41,7 +40,9 @@ export class TestHub {
   port = 0;
 
   constructor(config: object = {}, secrets: object = {}, timing: Timing = QUICK) {
-    this.hub = new Hub(loaded(config, secrets), new Log("debug", (line) => this.lines.push(line)), { timing });
+    this.hub = new Hub(loaded(config, secrets), new Log("debug", (line) => this.lines.push(line)), {
+      timing,
+    });
     atEnd(() => this.hub.stop());
   }
 
@@ -50,7 +51,11 @@ export class TestHub {
     return this;
   }
 
-  async ask(method: string, path: string, options: { token?: string; body?: unknown; headers?: Record<string, string> } = {}): Promise<Answer> {
+  async ask(
+    method: string,
+    path: string,
+    options: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
     const { token = "admin-token", body, headers } = options;
     const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
       method,
@@ -62,11 +67,19 @@ export class TestHub {
       ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
-    return { status: response.status, headers: response.headers, text, json: text ? JSON.parse(text) : undefined };
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: text ? JSON.parse(text) : undefined,
+    };
   }
 
   call(tool: string, args: unknown = {}, token = "admin-token"): Promise<Answer> {
-    return this.ask("POST", `/api/servers/${tool.replace("/", "/tools/")}`, { token, body: { arguments: args } });
+    return this.ask("POST", `/api/servers/${tool.replace("/", "/tools/")}`, {
+      token,
+      body: { arguments: args },
+    });
   }
 
   async state(server: string): Promise<string> {
@@ -76,6 +89,10 @@ export class TestHub {
   /** Wait until the server (or `mqtt`) is in this state. */
   async reaches(server: string, state: string): Promise<void> {
     const health = async () => (await this.ask("GET", "/health", { token: "" })).json;
-    await until(async () => (server === "mqtt" ? (await health()).mqtt : (await health()).servers[server]).state === state, `${server} ${state}`);
+    await until(
+      async () =>
+        (server === "mqtt" ? (await health()).mqtt : (await health()).servers[server]).state === state,
+      `${server} ${state}`,
+    );
   }
 }

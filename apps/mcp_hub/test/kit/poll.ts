@@ -1,7 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Ask until the answer is not undefined, null or false; fails with the last error after the limit (ms). */
-export async function until<T>(ask: () => T | Promise<T>, what: string, limit = 8000): Promise<NonNullable<T>> {
+export async function until<T>(
+  ask: () => T | Promise<T>,
+  what: string,
+  limit = 8000,
+): Promise<NonNullable<T>> {
   const end = Date.now() + limit;
   let last: unknown;
   while (Date.now() < end) {

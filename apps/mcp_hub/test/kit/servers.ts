@@ -88,12 +88,14 @@ export class LikeHomeAssistant extends Fixture {
   token = HA_TOKEN;
 
   protected async handle(request: IncomingMessage, response: ServerResponse, body: unknown): Promise<void> {
-    const refuse = (status: number, words: string) => void response.writeHead(status, { "Content-Type": "text/plain" }).end(words);
+    const refuse = (status: number, words: string) =>
+      void response.writeHead(status, { "Content-Type": "text/plain" }).end(words);
     if (request.method !== "POST") return refuse(405, "405: Method Not Allowed");
     if (request.headers.authorization !== `Bearer ${this.token}`) {
       return refuse(401, `401: Unauthorized (${request.headers.authorization})`);
     }
-    if (!request.headers.accept?.includes("application/json")) return refuse(400, "Client must accept application/json");
+    if (!request.headers.accept?.includes("application/json"))
+      return refuse(400, "Client must accept application/json");
     if (this.broken !== undefined) return refuse(this.broken, "no");
     const server = tools(this.ran);
     const transport = new StreamableHTTPServerTransport({ enableJsonResponse: true });
@@ -106,7 +108,10 @@ export class LikeHomeAssistant extends Fixture {
 /** Keeps sessions, answers in SSE streams, and has an open channel to the client. */
 export class WithSessions extends Fixture {
   readonly ran: unknown[] = [];
-  private readonly sessions = new Map<string, { transport: StreamableHTTPServerTransport; server: McpServer }>();
+  private readonly sessions = new Map<
+    string,
+    { transport: StreamableHTTPServerTransport; server: McpServer }
+  >();
 
   /** Forget all sessions, as a restart would. */
   forget(): void {

@@ -2,7 +2,6 @@ import { atEnd } from "./cleanup.js";
 import { WebSocket } from "ws";
 import { until } from "./poll.js";
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Heard = any;
 
 /** A WebSocket client that keeps all it hears. */
