@@ -24,6 +24,7 @@ AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 BALANCES = ("roundrobin", "leastconn", "source")
 VERIFY = ("optional", "required")
 HTTP = 80
+UNPRIVILEGED = 1024  # below it a capability is needed
 
 role = Role(secrets=("tls/*",), packages=("haproxy",))
 
@@ -78,11 +79,13 @@ def proxy_files(here: Here) -> Proxy:
         "binds": partial(binds, here.guest.address6 is not None),
         "options": partial(server_options, balanced=frozenset(balanced(here))),
     }
-    config = here.template("haproxy.cfg.j2", CONFIG, values=values, user="haproxy", group="haproxy", mode="640")
+    config = here.template(
+        "haproxy.cfg.j2", CONFIG, values=values, user="haproxy", group="haproxy", mode="640"
+    )
     unit = here.template(
         "unit.conf.j2",
         "/etc/systemd/system/haproxy.service.d/hearth.conf",
-        values={"config": CONFIG, "low_ports": any(number < 1024 for number in ports)},
+        values={"config": CONFIG, "low_ports": any(number < UNPRIVILEGED for number in ports)},
     )
     return Proxy((config, *([bundle(here)] if served else [])), unit, ports)
 
@@ -96,9 +99,9 @@ def binds(ipv6: bool, number: int, host: bool = False) -> tuple[str, ...]:
 def server_options(passage: Passage, server: Server, balanced: frozenset[str]) -> str:
     """What follows address and port in HAProxy's `server` line.
 
-    Only what several guests serve is watched. The first one is the primary: clients leave the others as soon as
-    it is back, so that they do not stay apart at two brokers. A check every 30 s would be a slow alarm: failed
-    connections of real clients raise it too (`observe`), and a check more often fills a broker's journal.
+    Only what several guests serve is watched. The first one is the primary: clients leave the others as soon
+    as it is back, so that they do not stay apart at two brokers. A check every 30 s would be a slow alarm:
+    failed connections of real clients raise it too (`observe`), more checks would fill a broker's journal.
     """
     told = " send-proxy-v2" if passage.proxied else ""
     if len(passage.servers) == 1:

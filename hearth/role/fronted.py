@@ -1,6 +1,6 @@
-"""What HAProxy serves on a guest: its own web interfaces, and on the front door's guest everybody's door ports.
+"""What HAProxy serves on a guest: its own web interfaces, and on the front door's guest every door port.
 
-Pure: from the fleet and what its roles provide. Role `front` renders it; the firewall and the checks read it too.
+Pure: from the fleet and what its roles provide. Role `front` renders it; firewall and checks may read it too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Server:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+        six = isinstance(self.address, IPv6Address)
+        return f"[{self.address}]:{self.port}" if six else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True)
