@@ -59,7 +59,7 @@ class Peer:
                 request = Request(self.command, self.path, token, json.loads(raw) if raw else None)
                 self.answer(peer.take(request))
 
-            do_GET = do_POST = do
+            do_GET = do_POST = do  # noqa: N815
 
             def answer(self, answer: Answer) -> None:
                 time.sleep(answer.after)

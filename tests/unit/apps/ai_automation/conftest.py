@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ai_kit import SOURCE, Home, Mosquitto, Standing, make_venv
 from ai_peers import Peer, chat_peer
-
-import sys
 
 sys.path.insert(0, str(SOURCE))  # its pure parts are tested in this process
 
@@ -62,6 +61,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Iterator
     with Peer() as assistant, Peer() as hub:
         home = Home(tmp_path_factory.mktemp("standing"), python, assistant, hub)
         home.config["home_assistant"]["timeout"] = 0.4
+        home.config["limits"]["streams"] = 4
         try:
             yield Standing(home, assistant, hub)
         finally:

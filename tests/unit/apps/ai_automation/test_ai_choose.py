@@ -146,7 +146,7 @@ def test_what_was_done_before_a_failure_is_recorded(served: Standing, chat: Peer
 def test_the_models_words_are_data(served: Standing, chat: Peer) -> None:
     chat.answers[COMPLETIONS] = [chooses(("dim", {"level": 3, "why": "{{ 7 * 7 }}"}))]
     assert served.home.run("one")["state"] == "succeeded"
-    (asked, *_) = chat.requests
+    (_asked, *_) = chat.requests
     assert served.home.run("one", "{{ 7 * 7 }}")["state"] == "succeeded"
     assert chat.requests[-1].body["messages"][-1]["content"] == "It is {{ 7 * 7 }}."
 

@@ -132,7 +132,7 @@ def test_two_services_never_share_a_state_folder(home: Home) -> None:
     from ai_kit import _environment
 
     home.serve(rule("light", LIGHT))
-    second = subprocess.run(home.command(), env=_environment(), capture_output=True, timeout=20)
+    second = subprocess.run(home.command(), env=_environment(), capture_output=True, timeout=20)  # noqa: PLW1510
     assert second.returncode == 1
     assert b"another ai-automation works in" in second.stderr
     assert home.get("/health").status_code == 200
@@ -182,13 +182,13 @@ def test_a_wrong_file_starts_nothing(home: Home) -> None:
     from ai_kit import _environment
 
     home.write(rule("light", {"wait": {}}))
-    done = subprocess.run(home.command(), env=_environment(), capture_output=True, timeout=20)
+    done = subprocess.run(home.command(), env=_environment(), capture_output=True, timeout=20)  # noqa: PLW1510
     assert done.returncode == 1
     assert b"actions.0.wait.seconds: is missing" in done.stderr
     assert not (home.folder / "state").exists()
     home.write(rule("light", LIGHT))
     (home.folder / "secrets.yaml").unlink()
-    done = subprocess.run(home.command(), env=_environment(), capture_output=True, timeout=20)
+    done = subprocess.run(home.command(), env=_environment(), capture_output=True, timeout=20)  # noqa: PLW1510
     assert (done.returncode, b"secrets.yaml: cannot be read" in done.stderr) == (1, True)
 
 
@@ -205,7 +205,7 @@ def test_it_installs_as_the_readme_says(home: Home) -> None:
     target = home.folder / "installed"
     install(home.python, "--no-deps", "--target", str(target), str(copy))
     command = [str(home.python), str(target / "bin" / "ai-automation"), "--version"]
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: PLW1510
         command, env={"PYTHONPATH": str(target)}, capture_output=True, text=True, timeout=20
     )
     assert "1.0.0" in done.stdout, done.stderr

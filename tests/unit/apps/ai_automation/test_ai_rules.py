@@ -60,32 +60,32 @@ def test_right_rules_are_fine(tmp_path: Path) -> None:
         ("rest: {}", "webhook: {}", 6, "triggers.2.webhook", "known are rest, mqtt, every, at"),
         ("rest: {}", 'mqtt: {topic: "a/#/b"}', 6, "triggers.2.mqtt.topic", "is not an MQTT topic filter"),
         ("rest: {}", 'mqtt: {topic: "#"}', 6, "triggers.2.mqtt.topic", "this service's own messages"),
-        ("rest: {}", "mqtt: {topic: t, payload: [{field: a}]}", 6, "triggers.2.mqtt.payload.0", "compares with nothing"),
+        ("rest: {}", "mqtt: {topic: t, payload: [{field: a}]}", 6, "triggers.2.mqtt.payload.0", "compares with nothing"),  # noqa: E501
         ("light.turn_on", "turn_on", 11, "actions.0.home_assistant.service", "e.g. light.turn_on"),
         ("home_assistant:", "home_asistant:", 11, "actions.0.home_asistant", "did you mean home_assistant?"),
-        ("effect: on", 'effect: "{{ 1 + }}"', 11, "actions.0.home_assistant.data.effect", "is not a template"),
+        ("effect: on", 'effect: "{{ 1 + }}"', 11, "actions.0.home_assistant.data.effect", "is not a template"),  # noqa: E501
         ("effect: on", 'effect: "{{ tigger }}"', 11, "actions.0.home_assistant.data.effect", "uses tigger"),
         ("effect: on", 'effect: "{{ 1|nonsense }}"', 11, "actions.0.home_assistant.data.effect", "nonsense"),
-        ("effect: on", "effect: \"{{ ''.__class__ }}\"", 11, "actions.0.home_assistant.data.effect", "not allowed"),
-        ("effect: on", "effect: \"{% include '/etc/passwd' %}\"", 11, "actions.0.home_assistant.data.effect", "another"),
+        ("effect: on", "effect: \"{{ ''.__class__ }}\"", 11, "actions.0.home_assistant.data.effect", "not allowed"),  # noqa: E501
+        ("effect: on", "effect: \"{% include '/etc/passwd' %}\"", 11, "actions.0.home_assistant.data.effect", "another"),  # noqa: E501
         ("effect: on", "effect: &a on", 0, "", ""),
-        ("{service: light.turn_on", "{service: light.turn_on, service: a.b", 11, "actions.0.home_assistant.service", "twice"),
+        ("{service: light.turn_on", "{service: light.turn_on, service: a.b", 11, "actions.0.home_assistant.service", "twice"),  # noqa: E501
         ("effect: on", "effect: *nobody", 11, None, "is not YAML"),
         ("effect: on", "effect: !!int x", 11, "actions.0.home_assistant.data.effect", "what its tag says"),
-        ("effect: on", "effect: !!python/name:os.system x", 11, "actions.0.home_assistant.data.effect", "tag"),
+        ("effect: on", "effect: !!python/name:os.system x", 11, "actions.0.home_assistant.data.effect", "tag"),  # noqa: E501
         ("- template", "- tempalte", 9, "conditions.1.tempalte", "did you mean template?"),
         ("    actions", "    timeout: 2\n    actions", 0, "", ""),
         ("    actions", "    timeout: -2\n    actions", 10, "timeout", "-2 is wrong"),
         ("    actions", "    mode: parallel\n    actions", 10, "mode", "single, queued or restart"),
         (RIGHT[RIGHT.index("    actions") :], "    actions: []", 10, "actions", "a list of actions"),
-        ("- home_assistant: {", "- wait: {seconds: 90}\n      - home_assistant: {", 2, "timeout", "before the waits"),
-        ("- home_assistant: {", "- mcp_hub: {server: a, tool: b}\n      - home_assistant: {", 11, "actions.0.mcp_hub", "add mcp_hub"),
+        ("- home_assistant: {", "- wait: {seconds: 90}\n      - home_assistant: {", 2, "timeout", "before the waits"),  # noqa: E501
+        ("- home_assistant: {", "- mcp_hub: {server: a, tool: b}\n      - home_assistant: {", 11, "actions.0.mcp_hub", "add mcp_hub"),  # noqa: E501
         ("- home_assistant: {", "- {}\n      - home_assistant: {", 11, "actions.0", "is none"),
-        ("- home_assistant: {", '- mqtt: {topic: "a/#"}\n      - home_assistant: {', 11, "actions.0.mqtt.topic", "has a wildcard"),
+        ("- home_assistant: {", '- mqtt: {topic: "a/#"}\n      - home_assistant: {', 11, "actions.0.mqtt.topic", "has a wildcard"),  # noqa: E501
         ("evening", "evening\n    " + "x" * 600000 + ": 1", None, None, "larger than 512 KiB"),
     ],
 )  # fmt: skip
-def test_each_mistake_is_named(
+def test_each_mistake_is_named(  # noqa: PLR0917
     tmp_path: Path, old: str, new: str, line: int | None, field: str | None, words: str
 ) -> None:
     found = mistakes(tmp_path, RIGHT.replace(old, new, 1))
