@@ -28,7 +28,7 @@ class BadTemplateError(Exception):
 class _Refused(StrictUndefined):
     """Fails whatever is done with it, and counts as true, so that `or` keeps it."""
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         return True
 
 

@@ -31,6 +31,7 @@ class Answer:
     body: Any = field(default_factory=list)
     after: float = 0
     raw: bytes | None = None
+    gate: threading.Event | None = None  # not before this is set
 
 
 Answers = Callable[[Request], Answer | None]
@@ -63,6 +64,8 @@ class Peer:
 
             def answer(self, answer: Answer) -> None:
                 time.sleep(answer.after)
+                if answer.gate is not None:
+                    answer.gate.wait(20)
                 raw = json.dumps(answer.body).encode() if answer.raw is None else answer.raw
                 try:
                     self.send_response(answer.status)
