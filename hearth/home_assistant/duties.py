@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,12 +11,13 @@ from hearth.errors import HearthError
 from hearth.home_assistant import entries as config_entries
 from hearth.home_assistant import onboarding, settings, tokens
 from hearth.home_assistant.client import Client, NotThereError, RefusedError, until
-from hearth.home_assistant.entries import EntryStep, WantedEntry
+from hearth.home_assistant.entries import FAILED, EntryStep, WantedEntry
 from hearth.home_assistant.home import Home, print_of
 from hearth.home_assistant.login import Owner, logged_in
 from hearth.role.tokens import DEPLOYER
 
 RESTARTS = 180.0  # seconds
+SETS_UP = 60.0  # seconds
 
 
 class Duty(Protocol):
@@ -279,3 +281,85 @@ def _loaded(session: Client, entry_id: str) -> bool:
         reason = f"it is {state['state']}: {state.get('reason')}" if state else "it is gone"
         raise NotThereError("load an integration", reason)
     return True
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of the log, without a restart.
+
+    Args:
+        wanted: the content of `logger:`: `default`, and `logs` by component.
+    """
+
+    wanted: Mapping[str, Any]
+
+    def missing(self, home: Home) -> list[str]:
+        """Whether they are others than those last set."""
+        return [] if home.told("levels") == self._text else ["set the levels of the log"]
+
+    def mend(self, home: Home) -> None:
+        """Set them; those that are no longer named go back to the default."""
+        before = json.loads(home.told("levels") or "{}")
+        default, logs = self.wanted["default"], self.wanted["logs"]
+        session = deployer(home)
+        action = "set the levels of the log"
+        session.call("POST", "/api/services/logger/set_default_level", action, json={"level": default})
+        given = {**dict.fromkeys(before.get("logs", ()), default), **logs}
+        if given:
+            session.call("POST", "/api/services/logger/set_level", action, json=given)
+        home.tell("levels", self._text)
+
+    @property
+    def _text(self) -> str:
+        return json.dumps(self.wanted, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All that is configured is set up, and nothing has failed.
+
+    Args:
+        domains: the integrations that are configured.
+    """
+
+    domains: tuple[str, ...]
+
+    def missing(self, home: Home) -> list[str]:
+        """What is wrong."""
+        session = deployer(home)
+        config = session.ask("get_config", "read the state")
+        return [f"mend: {line}" for line in troubles(config, onboarding.entries(session), self.domains)]
+
+    def mend(self, home: Home) -> None:
+        """Wait for what is still being set up; nothing else can be done from here."""
+
+        def whole() -> bool:
+            if found := self.missing(home):
+                raise NotThereError("see that all runs", "; ".join(found))
+            return True
+
+        until("set everything up", home.place, whole, SETS_UP)
+
+
+def troubles(
+    config: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], domains: Sequence[str]
+) -> list[str]:
+    """What is wrong with a Home Assistant, in words.
+
+    Args:
+        config: `get_config`.
+        entries: `config_entries/get`.
+        domains: the integrations that are configured.
+    """
+    if config.get("recovery_mode"):
+        return ["it has started in recovery mode"]
+    if config.get("state") != "RUNNING":
+        return [f"it is {config.get('state')}"]
+    there = {name.partition(".")[0] for name in config["components"]}
+    absent = [f"{domain} is not set up" for domain in domains if domain not in there]
+    failed = [
+        f"{row['domain']} has failed: {row['state']}, {row.get('reason')}"
+        for row in entries
+        if row["state"] in FAILED and not row.get("disabled_by")
+    ]
+    return [*absent, *failed]

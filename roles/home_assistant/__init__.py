@@ -1,0 +1,74 @@
+"""Home Assistant: installed in one of three ways, and set up without a hand through its API.
+
+It listens on loopback; HAProxy (role front, deployed after this one) serves 8123. So nobody else reaches a
+new Home Assistant before its owner is made.
+"""
+
+from __future__ import annotations
+
+from hearth.errors import HearthError
+from hearth.role.declaration import Directory, Need, Port, Role, Topic
+from hearth.role.here import Here
+
+from .configuration import CONFIG, web_server
+from .core import core, keep_token
+from .inside import settle
+
+BEHIND = 18123
+INSTALLS = ("haos", "container", "core")
+
+role = Role(
+    provides=(
+        Port(
+            "web",
+            8123,
+            tls=True,
+            behind=BEHIND,
+            audience="lan",
+            door=True,
+            health="http",
+            path="/manifest.json",
+        ),
+    ),
+    needs=(
+        # Any topic: a device says in its discovery where it listens.
+        Need("mosquitto", "mqtts", topics=(Topic("#"),), optional=True),
+        Need("postgresql", "postgres", optional=True),
+        Need("ai_automation", "web", optional=True, later=True),
+    ),
+    state=(Directory(CONFIG),),
+    secrets=(
+        "home-assistant/*",
+        "mqtt/home-assistant-*",
+        "postgresql/home-assistant",
+        "ai-automation/token/*",
+    ),
+)
+
+
+@role.deploy
+def home_assistant(here: Here) -> None:
+    """Install, configure, start, and set up inside."""
+    only_one(here)
+    install = here.value("install")
+    if install not in INSTALLS:
+        raise HearthError(
+            f"install Home Assistant on {here.guest.name}",
+            f"home_assistant_install is {install!r}",
+            f"use one of {', '.join(INSTALLS)}",
+        )
+    web = web_server(BEHIND, here.number("login_attempts", 0), ("127.0.0.1/32", "::1/128"))
+    found = core(here, web)
+    settle(here, BEHIND, web, found.wanted_levels, found.domains)
+    keep_token(here)
+
+
+def only_one(here: Here) -> None:
+    """Refuse a second Home Assistant: its tokens, its owner and its database are the fleet's."""
+    guests = [guest.name for guest in here.fleet.with_role(here.role.name)]
+    if len(guests) > 1:
+        raise HearthError(
+            "deploy home_assistant",
+            f"{' and '.join(guests)} have the role",
+            "give it to one guest: clients would not know which one is meant",
+        )
