@@ -87,20 +87,20 @@ export class Hub {
     return port;
   }
 
-  /** Take over clients, log level and servers' credentials; true when something else changed, which takes a restart. */
+  /** Take over clients, log level, and the credentials of servers and broker; true when something else changed, which takes a restart. */
   async reload(loaded: Loaded): Promise<boolean> {
-    const rest = ({ config, secrets }: Loaded) =>
-      JSON.stringify([{ ...config, clients: 0, logLevel: 0 }, secrets.mqtt]);
+    const rest = ({ config }: Loaded) => JSON.stringify({ ...config, clients: 0, logLevel: 0 });
     const more = rest(loaded) !== rest(this.loaded);
     this.log.level = loaded.config.logLevel;
     // The old secrets too: the servers' last words may still quote them.
     this.log.hide([...secretsIn(this.loaded), ...secretsIn(loaded)]);
     this.loaded = {
       config: { ...this.loaded.config, clients: loaded.config.clients, logLevel: loaded.config.logLevel },
-      secrets: { ...loaded.secrets, mqtt: this.loaded.secrets.mqtt },
+      secrets: loaded.secrets,
     };
     this.doorkeeper.replace(loaded.config.clients);
     this.webSockets.recheck();
+    this.bridge?.renew(loaded.secrets.mqtt?.password);
     await this.toolbox.renew(loaded.secrets);
     return more;
   }

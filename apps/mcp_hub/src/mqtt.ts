@@ -54,6 +54,15 @@ export class MqttBridge {
     this.unlisten = bus.listen((event) => this.happened(event));
   }
 
+  /** A new password. A connection that stands is left alone: the broker ends it when it no longer holds. */
+  renew(password: string | undefined): void {
+    if (password === this.client.options.password) return;
+    if (password === undefined) delete this.client.options.password;
+    else this.client.options.password = password;
+    this.retry.reset();
+    if (this.state === "down") this.client.reconnect();
+  }
+
   /** Say goodbye (the broker tells the last will only of those who do not). */
   async stop(): Promise<void> {
     this.unlisten();

@@ -16,7 +16,7 @@ import { until } from "./kit/poll.js";
 
 const MAIN = fileURLToPath(new URL("../src/main.js", import.meta.url));
 const run = (...args: string[]) =>
-  spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8", timeout: 10_000 });
+  spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8", timeout: 30_000 });
 const STDIO = fileURLToPath(new URL("./kit/stdio-server.js", import.meta.url));
 
 interface Running {

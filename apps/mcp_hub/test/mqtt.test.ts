@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { QUICK, TestHub } from "./kit/hub.js";
+import { QUICK, TestHub, loaded } from "./kit/hub.js";
 import { Broker } from "./kit/broker.js";
 import { certificates } from "./kit/files.js";
 import { HA_TOKEN, LikeHomeAssistant } from "./kit/servers.js";
@@ -308,4 +308,19 @@ test("TLS with our authority and a password; a wrong authority or password is do
   await good.reaches("mqtt", "down");
   await stranger.reaches("mqtt", "down");
   assert.ok(![good, late].some((one) => /a-password|tomorrows/.test(one.lines.join("\n"))));
+});
+
+test("a new password is taken over by a reload, at once where the old one is refused", async () => {
+  const own = await new Broker().start({ hub: "tomorrows-password" });
+  const mqtt = { url: own.url, username: "hub", prefix: "renewed" };
+  const never: [number, number] = [60_000, 60_000];
+  const one = await new TestHub(
+    { mqtt },
+    { mqtt: { password: "todays-password" } },
+    { retry: never, refused: never },
+  ).start();
+  await one.reaches("mqtt", "down");
+  const restart = await one.hub.reload(loaded({ mqtt }, { mqtt: { password: "tomorrows-password" } }));
+  assert.equal(restart, false);
+  await one.reaches("mqtt", "connected");
 });

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { connect } from "node:net";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { before, test } from "node:test";
+import { Log } from "../src/log.js";
+import { type Context, serve } from "../src/rest.js";
 import { TestHub, CLIENTS } from "./kit/hub.js";
 import { HA_TOKEN, LikeHomeAssistant } from "./kit/servers.js";
 import { freePort } from "./kit/files.js";
@@ -12,15 +15,17 @@ let hub: TestHub;
 before(async () => {
   await home.start();
   const servers = {
-    home: { type: "http", url: home.url, timeoutSeconds: 0.5 },
+    home: { type: "http", url: home.url },
     gone: { type: "http", url: `http://127.0.0.1:${await freePort()}/mcp` },
+    hasty: { type: "http", url: home.url, timeoutSeconds: 0.7 },
   };
   const limits = { bodyBytes: 2048, authFailuresPerMinute: 5, eventsKept: 3 };
   hub = await new TestHub(
     { servers, limits, clients: CLIENTS },
-    { servers: { home: { token: HA_TOKEN } } },
+    { servers: { home: { token: HA_TOKEN }, hasty: { token: HA_TOKEN } } },
   ).start();
   await hub.reaches("home", "connected");
+  await hub.reaches("hasty", "connected");
   await hub.reaches("gone", "down");
 });
 
@@ -140,7 +145,7 @@ for (const [what, tool, args, status, code] of [
   ],
   ["arguments that are a list", "home/intent__HassTurnOn", ["x"], 400, "bad_request"],
   ["a server that is down", "gone/x", {}, 502, "server_down"],
-  ["a tool that is slow", "home/slow", { ms: 1500 }, 504, "timeout"],
+  ["a tool that is slow", "hasty/slow", { ms: 2000 }, 504, "timeout"],
 ] as const) {
   test(`refused: ${what}`, async () => {
     home.ran.length = 0;
@@ -283,4 +288,20 @@ test("no token and no secret is ever logged", () => {
   const all = hub.lines.join("\n");
   assert.match(all, /"outcome":"ok"/);
   for (const secret of [HA_TOKEN, "admin-token", "admin-tokem"]) assert.ok(!all.includes(secret), secret);
+});
+
+test("a mistake of ours is 500 without a word about the inside, which goes to the log", async () => {
+  const lines: string[] = [];
+  const health = () => {
+    throw new Error("the inside");
+  };
+  const context = { log: new Log("error", (line) => lines.push(line)), health } as unknown as Context;
+  const server = createServer((request, response) => void serve(context, request, response));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/health`);
+  assert.equal(response.status, 500);
+  const said = await response.text();
+  assert.ok(said.includes('"internal"') && !/the inside| at /.test(said), said);
+  assert.match(lines.join(), /the inside.*stack/);
+  server.close();
 });

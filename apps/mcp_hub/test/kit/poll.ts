@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export async function until<T>(
   ask: () => T | Promise<T>,
   what: string,
-  limit = 8000,
+  limit = 20_000,
 ): Promise<NonNullable<T>> {
   const end = Date.now() + limit;
   let last: unknown;
