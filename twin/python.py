@@ -16,7 +16,7 @@ SUITE = "forky"
 LIBRARIES = f"/usr/local/lib/python{VERSION}-libraries"
 
 #: What decides how it comes out; part of the base's recipe.
-RECIPE = f"python {VERSION} {SUITE} 1"
+RECIPE = f"python {VERSION} {SUITE} 2"
 
 
 def bring(root: Path, archive: str) -> None:
@@ -36,7 +36,8 @@ def bring(root: Path, archive: str) -> None:
 
 def _extract(target: Path, archive: str) -> None:
     options = [
-        *("--variant=extract", "--mode=root", "--format=directory", f"--include=python{VERSION}"),
+        *("--variant=extract", "--mode=root", "--format=directory"),
+        f"--include=python{VERSION},libpython{VERSION}-dev",
         *('--aptopt=Acquire::http::Timeout "30"', '--aptopt=Acquire::Retries "3"'),
         *('--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"'),
         # A mirror may stand still, and testing's Release is valid for a week; its signature is checked.
@@ -51,6 +52,9 @@ def _arrange(source: Path, root: Path) -> None:
     libraries = root / LIBRARIES.lstrip("/")
     shutil.copytree(source / "usr" / modules, root / "usr/local" / modules, symlinks=True)
     shutil.copy2(source / f"usr/bin/python{VERSION}", python)
+    # Some of Home Assistant's requirements come as source, and are compiled in the guest.
+    for headers in (source / "usr/include").glob(f"**/python{VERSION}"):
+        shutil.copytree(headers, root / "usr/local" / headers.relative_to(source / "usr"), symlinks=True)
     libraries.mkdir(parents=True)
     # The folder's name is the architecture's own, e.g. x86_64-linux-gnu.
     folder = next((source / "usr/lib").glob("*-linux-gnu"))
