@@ -179,8 +179,8 @@ class Serial:
 def a_process(folder: Path, port: int) -> Iterator[Process]:
     """A radio that runs within the block."""
     process = Process(folder, port)
-    process.start()
     try:
+        process.start()
         yield process
     finally:
         process.stop()
