@@ -30,7 +30,7 @@ def ping(twin: TwinHandle) -> str:
 def test_they_are_up_with_the_twin(twin: TwinHandle) -> None:
     shown = twin.command("status")
     assert shown.returncode == 0, shown.stdout
-    assert "tcp://192.168.1.150:6638" in shown.stdout
+    assert "tcp://192.168.1.170:6638" in shown.stdout
     assert ping(twin).startswith("fe026101"), "an answer in Z-Stack's frames"
     assert all(processes.alive(twin.twin, role) for role in (ZIGBEE, HOUSE))
     assert twin.command("log", HOUSE).stdout == "", "it waits for its login quietly"
@@ -61,7 +61,7 @@ def test_up_starts_a_dead_one_again_with_its_memory(twin: TwinHandle) -> None:
     assert (light["on"], light["level"]) == (False, 33)
 
 
-@pytest.mark.parametrize("known", [[], ["192.168.1.150", "192.168.1.152"]])
+@pytest.mark.parametrize("known", [[], ["192.168.1.170", "192.168.1.172"]])
 def test_no_device_takes_an_address_that_somebody_has(twin: TwinHandle, known: list[str]) -> None:
     home = Home(**twin.twin.load()["home"])
     home.known += known
