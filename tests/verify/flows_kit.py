@@ -98,6 +98,16 @@ class Flows:
                 return event
 
     @contextmanager
+    def registered(self, phone: Phone) -> Iterator[None]:
+        """The phone registered and listening; taken out again afterwards."""
+        phone.register()
+        try:
+            yield
+        finally:
+            with suppress(HearthError):
+                phone.unregister()
+
+    @contextmanager
     def as_they_were(self, phone: Phone, *entities: str) -> Iterator[None]:
         """Put lights and switches back to what they were, whatever happens."""
         before = {entity: phone.state(entity)["state"] for entity in entities}

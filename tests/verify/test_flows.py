@@ -58,8 +58,7 @@ def test_a_sensor_event_ends_in_two_actions_and_a_notification(flows: Flows, pho
     """Sensor, Home Assistant, AI automation, MCP hub and Home Assistant, two devices, the phone's channel."""
     light, switch = flows.value("light"), flows.value("switch")
     flows.measure(flows.value("calm"))
-    phone.register()
-    with flows.as_they_were(phone, light, switch):
+    with flows.registered(phone), flows.as_they_were(phone, light, switch):
         for entity in (light, switch):
             phone.call_service("homeassistant.turn_off", entity_id=entity)
         flows.until(f"{light} is off", lambda: not flows.light_is_on(phone))

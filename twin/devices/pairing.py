@@ -1,4 +1,4 @@
-"""`twin exec -- python -m twin.devices.pairing`: a hand that opens the Zigbee network until both devices are in.
+"""`twin exec -- python -m twin.devices.pairing`: a hand that opens the Zigbee network until both are in.
 
 At home that is a button in Zigbee2MQTT's frontend, and one on the device.
 """

@@ -110,6 +110,17 @@ class Phone:
         self.await_channel(_TIMEOUT)
         return str(self._registration["webhook_id"])
 
+    def unregister(self) -> None:
+        """Take the phone out of Home Assistant again, with its sensors; it needs an administrator's token."""
+        socket = self.socket()
+        try:
+            entries = socket.command("config_entries/get", type_filter=["integration"], domain="mobile_app")
+        finally:
+            socket.close()
+        for entry in entries:
+            if entry["title"] == self.name:
+                self._api("DELETE", f"/api/config/config_entries/entry/{entry['entry_id']}")
+
     def webhook(self, kind: str, data: Any) -> Any:
         """Send to the webhook; returns what it answers ({} means nothing, often also "refused").
 
