@@ -9,8 +9,8 @@ from typing import Any
 #                                                                "folder": where in it the project is
 #   {"package": "my-automation", "version": "1.2.0"}             of PyPI; "lock": "inventory/ai.lock", which
 #                                                                uv makes (uv pip compile --generate-hashes)
-# A project needs a uv.lock, or a requirements.lock with hashes: nothing else is installed than what stands
-# there.
+# "registry": the URL of a registry of your own. A project needs a uv.lock, or a requirements.lock with
+# hashes: nothing else is installed than what stands there.
 ai_automation_source: dict[str, str] = {"path": "apps/ai_automation"}
 
 # A shell script that builds a project in its own folder. None: its lock file and itself, installed into

@@ -9,7 +9,8 @@ from typing import Any
 #                                                                "folder": where in it the project is
 #   {"package": "mcp-hub", "version": "4.2.1"}                   of npm; "lock": "inventory/hub-lock.json", a
 #                                                                package-lock.json for all that it needs
-# A project needs a package-lock.json: nothing else is installed than what stands there.
+# "registry": the URL of a registry of your own. A project needs a package-lock.json: nothing else is
+# installed than what stands there.
 mcp_hub_source: dict[str, str] = {"path": "apps/mcp_hub"}
 
 # A shell script that builds a project in its own folder. None: npm ci, its script `build` if it has one,

@@ -26,9 +26,9 @@ BUILD = {
     ),
     "python": "\n".join(
         [
-            "if [ -f uv.lock ]; then uv sync --quiet --frozen --no-dev --no-editable",
+            'if [ -f uv.lock ]; then uv sync --quiet --python "$PYTHON" --frozen --no-dev --no-editable',
             "elif [ -f requirements.lock ]; then",
-            "  uv venv --quiet .venv",
+            '  uv venv --quiet --python "$PYTHON" .venv',
             "  uv pip install --quiet --require-hashes -r requirements.lock",
             "  uv pip install --quiet --no-deps .",
             "else echo 'the project has neither uv.lock (uv lock) nor requirements.lock "
@@ -95,7 +95,7 @@ def _tools(runtime: str, pin: Runtime, python: str) -> str:
     lines = [f'export PATH={pin.path}/bin:"$PATH"']
     if runtime == "python":
         # Bytecode now: nobody may write into a release later. A Python that uv fetches stays in it.
-        lines.append(f"export UV_PYTHON={shlex.quote(python)} UV_COMPILE_BYTECODE=1")
+        lines.append(f"export PYTHON={shlex.quote(python)} UV_COMPILE_BYTECODE=1")
         lines.append('export UV_PYTHON_INSTALL_DIR="$RELEASE/.python"')
     return "\n".join(lines)
 
@@ -129,6 +129,9 @@ def _of_package(source: PackageSource, runtime: str, pin: Runtime, tools: str) -
     if source.lock is not None:
         parcels = (Parcel("lock", _lock(source, runtime)),)
     lines = _npm(source) if runtime == "node" else _pypi(source)
+    if source.registry:
+        name = {"node": "npm_config_registry", "python": "UV_DEFAULT_INDEX"}[runtime]
+        lines = [f"export {name}={shlex.quote(source.registry)}", *lines]
     script = "\n".join([tools, *lines])
     return Recipe(ident_of(source.version, script, *(parcel.content for parcel in parcels)), script, parcels)
 
@@ -167,7 +170,7 @@ def _npm(source: PackageSource) -> list[str]:
 
 def _pypi(source: PackageSource) -> list[str]:
     wanted = shlex.quote(f"{source.name}=={source.version}")
-    lines = ["uv venv --quiet .venv"]
+    lines = ['uv venv --quiet --python "$PYTHON" .venv']
     if source.lock is None:
         return [*lines, f"uv pip install --quiet {wanted}", "uv pip freeze >requirements.lock"]
     missing = shlex.quote(f"the lock file does not have {source.name}=={source.version}")

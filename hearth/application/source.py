@@ -22,7 +22,11 @@ PACKAGE = {
 }
 VERSION = re.compile(r"\d[0-9A-Za-z.+-]{0,100}")
 KINDS = ("path", "git", "package")
-KEYS = {"path": {"path"}, "git": {"git", "rev", "folder"}, "package": {"package", "version", "lock"}}
+KEYS = {
+    "path": {"path"},
+    "git": {"git", "rev", "folder"},
+    "package": {"package", "version", "lock", "registry"},
+}
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,13 @@ class PackageSource:
         name: the package.
         version: one version, no range.
         lock: a lock file of this machine, which pins what the package needs; None: it does so itself or not.
+        registry: the registry's URL (an npm registry, a PyPI index); "" for the public one.
     """
 
     name: str
     version: str
     lock: Path | None = None
+    registry: str = ""
 
 
 Source = PathSource | GitSource | PackageSource
@@ -97,7 +103,8 @@ def read_source(declared: Declared, value: Any, runtime: str, project: Path) -> 
     Args:
         declared: the value's name.
         value: {"path": FOLDER}, {"git": URL, "rev": COMMIT or TAG, "folder": FOLDER}, or
-            {"package": NAME, "version": VERSION, "lock": FILE}; "folder" and "lock" may be missing.
+            {"package": NAME, "version": VERSION, "lock": FILE, "registry": URL}; "folder", "lock" and
+            "registry" may be missing.
         runtime: "node" or "python".
         project: what a relative path is relative to.
 
@@ -158,9 +165,12 @@ def _package(declared: Declared, value: Mapping[str, str], runtime: str, project
         declared.refuse(f"package is {name!r}", f"write the name of a package of {registry}")
     if version is None or not VERSION.fullmatch(version):
         declared.refuse(f"version is {version!r}", "write one version, e.g. 1.2.3: no range, no `latest`")
+    registry = value.get("registry", "")
+    if registry and not re.fullmatch(r"https?://[^\s'\"@]+", registry):
+        declared.refuse(f"registry is {registry!r}", "write its URL, without a user or password")
     if "lock" not in value:
-        return PackageSource(name, version)
+        return PackageSource(name, version, None, registry)
     lock = project / value["lock"]
     if not lock.is_file():
         declared.refuse(f"there is no file {lock}", "write the lock file's path, relative to the project")
-    return PackageSource(name, version, lock)
+    return PackageSource(name, version, lock, registry)
