@@ -234,13 +234,12 @@ class Socket:
 
 def _opened(place: Place) -> ClientConnection:
     address = place.url.replace("http", "ws", 1) + "/api/websocket"
+    # `legacy` is how websockets 17 calls a connection that is opened at once, and not by `with`.
+    patience: dict[str, Any] = {"max_size": LARGEST, "open_timeout": TIMEOUT, "close_timeout": HANGS_UP}
     if place.socket:
-        path = str(place.socket)
-        return unix_connect(path, address, max_size=LARGEST, open_timeout=TIMEOUT, close_timeout=HANGS_UP)
+        return unix_connect(str(place.socket), address, legacy=True, **patience)
     secure = place.trusted if address.startswith("wss:") else None
-    return connect(
-        address, ssl=secure, proxy=None, max_size=LARGEST, open_timeout=TIMEOUT, close_timeout=HANGS_UP
-    )
+    return connect(address, ssl=secure, proxy=None, legacy=True, **patience)
 
 
 def _reason(answer: httpx.Response) -> str:

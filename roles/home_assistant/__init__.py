@@ -11,8 +11,11 @@ from hearth.role.declaration import Directory, Need, Port, Role, Topic
 from hearth.role.here import Here
 
 from .configuration import CONFIG, web_server
-from .core import core, keep_token
+from .container import container
+from .core import core
+from .haos import haos
 from .inside import settle
+from .place import keep_token
 
 BEHIND = 18123
 INSTALLS = ("haos", "container", "core")
@@ -58,7 +61,10 @@ def home_assistant(here: Here) -> None:
             f"use one of {', '.join(INSTALLS)}",
         )
     web = web_server(BEHIND, here.number("login_attempts", 0), ("127.0.0.1/32", "::1/128"))
-    found = core(here, web)
+    if install == "haos":
+        settle(here, BEHIND, haos(here, BEHIND, web))
+        return
+    found = (core if install == "core" else container)(here, BEHIND, web)
     settle(here, BEHIND, web, found.wanted_levels, found.domains)
     keep_token(here)
 
