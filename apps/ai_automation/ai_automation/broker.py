@@ -73,6 +73,7 @@ class Broker:
         self._filters: list[str] = []
         self._ids: dict[str, int] = {}  # topic filter -> subscription identifier
         self._sent: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._awaited: set[int | None] = set()  # subscriptions not yet confirmed
         self.state = "connecting"
         self._client = self._make(password)
 
@@ -155,12 +156,15 @@ class Broker:
         for topic in self._filters:
             self._ids.setdefault(topic, len(self._ids) + 1)
 
-    def _subscribe(self, filters: Iterable[str]) -> None:
+    def _subscribe(self, filters: Iterable[str]) -> set[int | None]:
         # One identifier each: a message tells by which filter it came, so that overlapping ones fire once.
+        sent: set[int | None] = set()
         for topic in filters:
             properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
             properties.SubscriptionIdentifier = self._ids[topic]
-            self._client.subscribe(topic, options=SubscribeOptions(qos=1), properties=properties)
+            _, mid = self._client.subscribe(topic, options=SubscribeOptions(qos=1), properties=properties)
+            sent.add(mid)
+        return sent
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Any
@@ -171,9 +175,8 @@ class Broker:
             self.state = "refused"
             return
         _log.info("mqtt: connected to %s:%d", self._settings.host, self._settings.port)
-        self.state = "connected"
-        self._subscribe(self._filters)
         client.publish(STATUS, "online", qos=1, retain=True)
+        self._awaited = self._subscribe(self._filters)
 
     def _on_connect_fail(self, client: paho.Client, userdata: Any) -> None:
         if self.state != "disconnected":
@@ -183,7 +186,7 @@ class Broker:
     def _on_disconnect(
         self, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
-        if self.state == "connected":
+        if self.state in ("connecting", "connected"):
             _log.warning("mqtt: disconnected: %s; connecting again", reason)
             self.state = "disconnected"
 
@@ -193,6 +196,9 @@ class Broker:
         for reason in reasons:
             if reason.is_failure:
                 _log.error("mqtt: the broker refused a subscription: %s (check its ACL)", reason)
+        self._awaited.discard(mid)
+        if not self._awaited:  # from here on no message is missed
+            self.state = "connected"
 
     def _on_publish(
         self, client: paho.Client, userdata: Any, mid: int, reason: ReasonCode, properties: Any

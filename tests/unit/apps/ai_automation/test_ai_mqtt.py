@@ -30,9 +30,12 @@ def test_a_message_sets_off_a_run_that_is_told_by_mqtt(
         }
     }
     home.serve({**on("dim", "sensors/+/dial"), "actions": [light]}, rule("named", LIGHT))
+    until(lambda: home.get("/health").json()["mqtt"] == "connected")
+    with Mqtt(broker, "ai_automation/status") as mqtt:
+        until(lambda: mqtt.payloads("ai_automation/status")[-1:] == ["online"], "the status")
+    with Mqtt(broker, "ai_automation/status") as mqtt:
+        until(lambda: mqtt.heard == [("ai_automation/status", "online", True)], "the retained status")
     with Mqtt(broker, "ai_automation/#") as mqtt:
-        until(lambda: home.get("/health").json()["mqtt"] == "connected")
-        until(lambda: ("ai_automation/status", "online", True) in mqtt.heard, "the retained status")
         mqtt.say("sensors/hall/dial", {"level": 12})
         told = until(
             lambda: [json.loads(p) for t, p, _ in mqtt.heard if t.startswith(RUNS)][2:], "three states"
