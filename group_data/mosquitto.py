@@ -15,8 +15,9 @@ mosquitto_max_connections = 500
 # The largest message, in bytes.
 mosquitto_max_message = 1_048_576
 
-# Messages that wait for a client that is away; the oldest stay, newer ones are dropped.
-mosquitto_max_queued = 1000
+# Messages that wait for a client, also retained ones when it subscribes; what is more is dropped. Keep it above the
+# number of retained messages: Home Assistant would miss some, and a second broker is not bridged then.
+mosquitto_max_queued = 10_000
 
 # How long the broker keeps subscriptions and messages for a client that does not come back (e.g. "14d", "2w",
 # "1m").
@@ -27,3 +28,6 @@ mosquitto_autosave = 300
 
 # The broker is restarted when it takes more memory than this (systemd.resource-control(5)).
 mosquitto_memory = "256M"
+
+# The bridge of a second broker to the first is restarted when it takes more memory than this.
+mosquitto_bridge_memory = "128M"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hearth.errors import HearthError
-from hearth.fleet.model import Fleet
+from hearth.fleet.model import Fleet, Guest
 from hearth.role.declaration import Access, Need, Role, Topic
 
 BROKER = "mosquitto"
@@ -56,7 +56,7 @@ def mqtt_users(fleet: Fleet, roles: Mapping[str, Role], devices: Mapping[str, An
         MqttUser(service_user(name, guest.name), _topics(roles[name].needs))
         for guest in fleet.guests
         for name in guest.roles
-        if name in roles and any(need.role == BROKER for need in roles[name].needs)
+        if name in roles and _logs_in(guest, name, roles[name], fleet)
     ]
     users += [_device(name, topics) for name, topics in devices.items()]
     users.append(MqttUser(VERIFIER, VERIFIER_TOPICS))
@@ -82,6 +82,12 @@ def check_filter(topic: str) -> str | None:
     if any("#" in level and level != "#" for level in levels) or "#" in levels[:-1]:
         return "`#` must be the whole last level"
     return None
+
+
+def _logs_in(guest: Guest, name: str, role: Role, fleet: Fleet) -> bool:
+    if name == BROKER and fleet.with_role(BROKER)[0].name == guest.name:
+        return False  # the others are bridged to the first broker, which logs in nowhere
+    return any(need.role == BROKER for need in role.needs)
 
 
 def _topics(needs: Sequence[Need]) -> tuple[Topic, ...]:

@@ -44,11 +44,11 @@ def free_ports(count: int) -> list[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def broker_files(run: FakeRun, **data: Any) -> list[File]:
+def broker_files(run: FakeRun, name: str = "localhost", **data: Any) -> list[File]:
     """What the role puts on the guest, systemd's drop-in left out."""
     from roles.mosquitto import broker_files as files  # loaded by the catalogue
 
-    found = files(run.here("localhost", "mosquitto", **{"mosquitto_devices": DEVICES, **data}))
+    found = files(run.here(name, "mosquitto", **{"mosquitto_devices": DEVICES, **data}))
     return [found.scratch, found.restarted, *found.reloaded]
 
 
@@ -60,18 +60,20 @@ class Broker:
         run: the fleet it belongs to; its passwords are there.
         root: its folder, in place of /.
         tls_port, plain_port: where it listens on loopback.
+        guest: whose files it has.
     """
 
     run: FakeRun
     root: Path
     tls_port: int
     plain_port: int
+    guest: str = "localhost"
     process: subprocess.Popen[bytes] | None = None
 
     def write(self, **data: Any) -> None:
         """Put the role's files into the folder, with its paths and ports."""
         moved = {"/etc/mosquitto": f"{self.root}/etc/mosquitto", "/var/lib/mosquitto": f"{self.root}/db"}
-        for file in broker_files(self.run, **data):
+        for file in broker_files(self.run, self.guest, **data):
             text = file.content
             if file.path.endswith(".conf"):
                 for old, new in moved.items():
@@ -137,14 +139,14 @@ def answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def a_broker(**data: Any) -> Iterator[Broker]:
+def a_broker(run: FakeRun | None = None, guest: str = "localhost", **data: Any) -> Iterator[Broker]:
     """A broker that runs within the block; its folder is gone afterwards."""
     root = Path(tempfile.mkdtemp(prefix="hearth-broker-"))
     root.chmod(0o755)
     (root / "db").mkdir()
     own(root / "db", "mosquitto")
     tls_port, plain_port = free_ports(2)
-    broker = Broker(a_run(), root, tls_port, plain_port)
+    broker = Broker(run or a_run(), root, tls_port, plain_port, guest)
     try:
         broker.write(**data)
         broker.start()

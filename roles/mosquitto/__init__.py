@@ -8,18 +8,21 @@ from hearth.errors import HearthError
 from hearth.ops import files, systemd
 from hearth.ops.files import File
 from hearth.role.acl import MqttUser, acl_text, mqtt_users
-from hearth.role.declaration import Directory, Port, Role
+from hearth.role.declaration import Directory, Need, Port, Role, Topic
 from hearth.role.here import Here
 from hearth.secrets import SecretStore, mqtt_user
+from roles.mosquitto.bridge import bridge, no_bridge
 
 LEVELS = ("error", "warning", "notice", "information", "debug")
 
 role = Role(
     provides=(
-        Port("mqtts", 8883, tls=True, audience="lan", health="mqtt"),
-        Port("mqtt", 1883, audience="lan", health="mqtt"),
+        Port("mqtts", 8883, tls=True, audience="lan", door=True, health="mqtt"),
+        Port("mqtt", 1883, audience="lan", door=True, health="mqtt"),
     ),
-    state=(Directory("/var/lib/mosquitto"),),
+    # The first broker of the fleet file is the primary; every further one is bridged to it.
+    needs=(Need("mosquitto", "mqtts", topics=(Topic("#"),)),),
+    state=(Directory("/var/lib/mosquitto"), Directory("/var/lib/mqtt-bridge")),
     secrets=("mqtt/*", "mqtt-salt/*", "tls/*"),
     packages=("mosquitto",),
 )
@@ -59,6 +62,10 @@ def mosquitto(here: Here) -> None:
         reload_on=broker.reloaded,
         ports=[port.number for port in role.provides],
     )
+    if here.providers("mosquitto.mqtts")[0].guest.name == here.guest.name:
+        no_bridge()
+    else:
+        bridge(here)
 
 
 def broker_files(here: Here) -> Broker:

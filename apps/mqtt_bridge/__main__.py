@@ -1,0 +1,176 @@
+"""`python3 -m mqtt_bridge SETTINGS STATE`: keep a standby broker and the primary alike, for ever.
+
+`python3 -m mqtt_bridge --check SETTINGS` only says whether it could begin.
+
+SETTINGS is JSON: "guest", its name, and "primary" and "standby", each with the keys of link.Place.
+STATE is a file for what both brokers last agreed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mqtt_bridge.link import ApartError, Heard, Link, Place, bridged
+from mqtt_bridge.memory import Memory, decide, digest, load, save
+
+SIDES = ("primary", "standby")
+AGAIN = 1.0  # seconds between two tries: clients must not be back at the primary before we are
+SAVE = 60.0  # seconds between two writes of the state
+MARK = 0.2  # seconds after a change until both brokers get a new mark
+
+
+class Bridge:
+    """The two brokers, while both are there.
+
+    Args:
+        settings: see above.
+        state: the file for the memory.
+    """
+
+    def __init__(self, settings: dict[str, Any], state: Path) -> None:
+        self.guest = str(settings["guest"])
+        self.places = [Place(side=side, **settings[side]) for side in SIDES]
+        self.state = state
+        self.memory: Memory = load(state)
+        self.inbox: queue.Queue[Heard] = queue.Queue()
+        self.links: dict[str, Link] = {}
+        self.unmarked = False
+        self.pending: list[tuple[str, int, Any]] = []
+        self.told = ""  # why they are apart, as last said
+
+    def serve(self) -> None:
+        """Bring both to one state, then pass on what happens. Raises ApartError when one is lost."""
+        self.inbox = queue.Queue()
+        self.pending = []
+        with contextlib.ExitStack() as stack:
+            self.links = {
+                place.side: stack.enter_context(Link(place, self.guest, self.inbox)) for place in self.places
+            }
+            stack.callback(self.keep)
+            self.agree()
+            for link in self.links.values():
+                link.say("state", "1")
+            self.pass_on()
+
+    def agree(self) -> None:
+        """Tell each broker what it lacks of the other's retained messages."""
+        found = {side: link.retained() for side, link in self.links.items()}
+        reverted = [self.reverted(side, found[side]) for side in SIDES]
+        primary, standby = (
+            {topic: payload for topic, payload in found[side].items() if bridged(topic)} for side in SIDES
+        )
+        missing = dict(zip(SIDES, decide(self.memory, primary, standby, *reverted), strict=True))
+        for side, messages in missing.items():
+            for topic, payload in messages.items():
+                self.links[side].send(topic, payload, 1, retain=True)
+        both = {**primary, **standby, **missing["primary"], **missing["standby"]}
+        now = time.time()
+        for topic in {*both, *self.memory.entries}:
+            self.memory.note(topic, digest(both.get(topic)), now)
+        counts = ", ".join(f"{len(messages)} for the {side}" for side, messages in missing.items())
+        say(f"both brokers agree on {len(both)} retained messages; there were {counts}")
+        self.told = ""
+        self.mark()
+
+    def reverted(self, side: str, retained: dict[str, bytes]) -> bool:
+        """True where a broker lacks the last mark that it confirmed: it was killed, and is as last saved."""
+        mark = retained.get(f"{self.links[side].own}mark", b"")
+        known = self.memory.marks.get(side, 0)
+        old = known > 0 and (int(mark) if mark.isdigit() else 0) < known
+        if old:
+            say(f"the {side} came back as it was before: what is known from then is not taken for news")
+        return old
+
+    def pass_on(self) -> None:
+        """Every message at one broker to the other. Raises ApartError when one is lost."""
+        saved = marked = time.monotonic()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                self.carry(self.inbox.get(timeout=MARK))
+            now = time.monotonic()
+            if self.unmarked and now - marked >= MARK:
+                self.mark()
+                marked = now
+            if now - saved >= SAVE:
+                self.keep()
+                saved = now
+
+    def carry(self, heard: Heard) -> None:
+        """One message to the other broker. Raises ApartError when it is the news of a lost one."""
+        if heard.message is None:
+            raise ApartError(f"the {heard.side} is gone")
+        message = heard.message
+        if not bridged(message.topic):
+            return
+        other = SIDES[1 - SIDES.index(heard.side)]
+        self.links[other].send(
+            message.topic, message.payload, message.qos, message.retain, getattr(message, "properties", None)
+        )
+        if message.retain and self.memory.note(message.topic, digest(message.payload), time.time()):
+            self.unmarked = True
+
+    def mark(self) -> None:
+        """Give both brokers a mark greater than any before: where it is retained, all before it is too."""
+        mark = max(int(time.time() * 1000), *(self.memory.marks.get(side, 0) + 1 for side in SIDES))
+        self.confirm()
+        self.pending += [(side, mark, link.say("mark", str(mark))) for side, link in self.links.items()]
+        self.unmarked = False
+
+    def confirm(self) -> None:
+        """Remember the marks that the brokers have confirmed."""
+        for side, mark, info in self.pending:
+            if info.is_published():
+                self.memory.marks[side] = max(mark, self.memory.marks.get(side, 0))
+        self.pending = [each for each in self.pending if not each[2].is_published()]
+
+    def keep(self) -> None:
+        """Write the memory down."""
+        self.confirm()
+        self.memory.forget(time.time())
+        try:
+            save(self.memory, self.state)
+        except OSError as error:  # a full disk is no reason to part the brokers
+            say(f"cannot write {self.state}: {error.strerror}")
+
+
+def say(text: str) -> None:
+    """A line for the journal."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(settings: str, state: str) -> None:
+    """Serve for ever; SIGTERM ends it, with the memory written."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    bridge = Bridge(json.loads(Path(settings).read_text()), Path(state))
+    while True:
+        try:
+            bridge.serve()
+        except ApartError as error:
+            if str(error) != bridge.told:
+                say(f"apart: {error}")
+            bridge.told = str(error)
+        time.sleep(AGAIN)
+
+
+def check(settings: str) -> None:
+    """Whether a bridge could begin with these settings; the reason ends the program."""
+    try:
+        bridge = Bridge(json.loads(Path(settings).read_text()), Path("/nonexistent"))
+        for place in bridge.places:
+            Link(place, bridge.guest, bridge.inbox)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        sys.exit(f"{settings}: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--check":
+        check(sys.argv[2])
+    else:
+        main(sys.argv[1], sys.argv[2])
