@@ -81,7 +81,9 @@ def replica(found: DatabaseFiles, cluster: Cluster) -> None:
             command=f"sh {LIBRARY}/clone || exit",
         )
     serve(found, cluster)
-    shell.ensure(name="Follow the primary", holds=f"sh {LIBRARY}/follow test", command=f"sh {LIBRARY}/follow || exit")
+    shell.ensure(
+        name="Follow the primary", holds=f"sh {LIBRARY}/follow test", command=f"sh {LIBRARY}/follow || exit"
+    )
 
 
 def serve(found: DatabaseFiles, cluster: Cluster) -> None:

@@ -14,7 +14,7 @@ from hearth.secrets import Secret, password
 from .cluster import LIBRARY, Cluster, slot_of
 from .scram import scram_user
 
-SCRIPTS = ("check", "clone", "create", "dump", "follow", "logins", "pending", "restore")
+SCRIPTS = ("check", "clone", "create", "dump", "fence", "follow", "logins", "pending", "restore")
 PROMOTE = "/usr/local/sbin/hearth-promote-database"
 
 
@@ -49,7 +49,11 @@ def database_files(here: Here, cluster: Cluster) -> DatabaseFiles:
         unit=here.template(
             "unit.conf.j2",
             f"/etc/systemd/system/{cluster.unit}.d/hearth.conf",
-            values={"cluster": cluster, "connections": here.number("max_connections")},
+            values={
+                "cluster": cluster,
+                "connections": here.number("max_connections"),
+                "library": LIBRARY,
+            },
         ),
         logins=own(f"{cluster.etc}/logins.sql", login_text(here, cluster)),
     )

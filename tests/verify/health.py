@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,20 @@ from hearth.role.served import Served
 SOON = timedelta(days=14)  # a deploy renews below 30
 
 
-def handshake(address: str, port: int, name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """A TLS connection whose certificate holds for a name (or address in text)."""
-    return context.wrap_socket(socket.create_connection((address, port), TIMEOUT), server_hostname=name)
+def handshake(
+    address: str, port: int, name: str, context: ssl.SSLContext, health: str = "tls"
+) -> ssl.SSLSocket:
+    """A TLS connection whose certificate holds for a name (or address in text); `health` is the port's."""
+    connection = socket.create_connection((address, port), TIMEOUT)
+    if health == "postgres":
+        ask_postgres_for_tls(connection)
+    return context.wrap_socket(connection, server_hostname=name)
+
+
+def ask_postgres_for_tls(connection: socket.socket) -> None:
+    """PostgreSQL speaks TLS only when asked to: SSLRequest, answered by one byte (its manual, 55.7)."""
+    connection.sendall(struct.pack("!ii", 8, 80877103))
+    assert connection.recv(1) == b"S", "it does not speak TLS"
 
 
 def tcp(_: UnderTest, served: Served) -> None:
@@ -29,7 +41,8 @@ def tcp(_: UnderTest, served: Served) -> None:
 def tls(under_test: UnderTest, served: Served) -> None:
     """The certificate is the fleet's, and will be for a while."""
     address = address_of(served.guest)
-    with handshake(address, served.port.number, served.guest.name, under_test.tls()) as connection:
+    name = served.guest.name
+    with handshake(address, served.port.number, name, under_test.tls(), served.health) as connection:
         certificate = connection.getpeercert() or {}
         ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
         assert ends > datetime.now(UTC) + SOON, "run a deploy: it renews certificates"
@@ -51,4 +64,10 @@ def mqtt(under_test: UnderTest, served: Served) -> None:
         pass
 
 
-CHECKS: dict[str, Callable[[UnderTest, Served], None]] = {"tcp": tcp, "tls": tls, "http": http, "mqtt": mqtt}
+CHECKS: dict[str, Callable[[UnderTest, Served], None]] = {
+    "tcp": tcp,
+    "tls": tls,
+    "http": http,
+    "mqtt": mqtt,
+    "postgres": tls,
+}

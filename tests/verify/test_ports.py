@@ -25,12 +25,12 @@ def test_it_listens_where_it_should(under_test: UnderTest, port: Served) -> None
 def test_its_certificate_holds_for_name_and_address(under_test: UnderTest, tls_port: Served) -> None:
     tls(under_test, tls_port)
     address, number = address_of(tls_port.guest), tls_port.port.number
-    handshake(address, number, address, under_test.tls()).close()
+    handshake(address, number, address, under_test.tls(), tls_port.health).close()
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(address, number, "somebody-else.example", under_test.tls())
+        handshake(address, number, "somebody-else.example", under_test.tls(), tls_port.health)
 
 
 def test_it_refuses_old_tls(under_test: UnderTest, tls_port: Served) -> None:
     address, number = address_of(tls_port.guest), tls_port.port.number
     with pytest.raises(OSError, match=r"(?i)protocol|alert|version|eof|reset"):
-        handshake(address, number, tls_port.guest.name, under_test.old_tls())
+        handshake(address, number, tls_port.guest.name, under_test.old_tls(), tls_port.health)
