@@ -17,6 +17,8 @@ if [ -d "$stage$config" ]; then cp -R "$stage$config/." "$scratch/"; fi
 for file in automations scripts scenes; do
   [ -e "$scratch/$file.yaml" ] || : >"$scratch/$file.yaml"
 done
+# The copy has the mode of what was copied.
+chmod 700 "$scratch"
 chown -R "$user:" "$scratch"
 cd "$scratch"
 "$@" "$scratch"
