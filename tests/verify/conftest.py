@@ -19,6 +19,7 @@ from hearth.role.served import Served
 PORTS: dict[str, Callable[[Served], bool]] = {
     "port": lambda served: True,
     "open_port": lambda served: served.port.audience != "host",
+    "web_port": lambda served: served.port.audience != "host" and served.health == "http" and served.port.tls,
     "tls_port": lambda served: served.port.audience != "host" and served.port.tls,
 }
 _fleet: list[UnderTest] = []

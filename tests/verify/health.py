@@ -49,12 +49,28 @@ def tls(under_test: UnderTest, served: Served) -> None:
 
 
 def http(under_test: UnderTest, served: Served) -> None:
-    """Something answers without a server's error."""
+    """The port's path is answered with 200; with TLS the certificate holds for the address."""
     scheme = "https" if served.port.tls else "http"
     context = under_test.tls() if served.port.tls else None
-    url = f"{scheme}://{address_of(served.guest)}:{served.port.number}/"
+    url = f"{scheme}://{address_of(served.guest)}:{served.port.number}{served.port.path}"
     with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer:
-        assert answer.status < 500
+        assert (answer.status, answer.url) == (200, url), "it leads elsewhere"
+
+
+def plain_http(address: str, port: int) -> bytes:
+    """What a port says to a request without TLS; nothing where it hangs up."""
+    with socket.create_connection((address, port), TIMEOUT) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: home\r\nConnection: close\r\n\r\n")
+        try:
+            return connection.recv(4096)
+        except ConnectionResetError:
+            return b""
+
+
+def leads_to_https(answer: bytes) -> bool:
+    """Whether an HTTP answer is a redirect to HTTPS and nothing more."""
+    status, _, rest = answer.partition(b"\r\n")
+    return status.startswith(b"HTTP/1.1 3") and b"\nlocation: https://" in rest.lower().replace(b"\r", b"\n")
 
 
 def mqtt(under_test: UnderTest, served: Served) -> None:

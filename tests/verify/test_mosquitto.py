@@ -89,3 +89,57 @@ def test_it_runs_confined_and_has_not_crashed(host: Any) -> None:
 def test_only_the_broker_reads_its_secrets(host: Any, path: str) -> None:
     file = host.file(f"/etc/mosquitto/{path}")
     assert (file.user, file.mode) == ("mosquitto", 0o600)
+
+
+# ------------------------------------------------------------------------------- further brokers
+
+
+def _others(under_test: UnderTest, guest: Guest) -> list[Guest]:
+    found = [other for other in under_test.guests_for("test_mosquitto") if other.name != guest.name]
+    return found or pytest.skip("it is the only broker")
+
+
+def _logged_in(under_test: UnderTest, guest: Guest) -> Mqtt:
+    return Mqtt(address_of(guest), TLS, *under_test.verifier, under_test.tls())
+
+
+def test_a_message_reaches_the_other_brokers_once(under_test: UnderTest, guest: Guest) -> None:
+    topic = f"hearth/verify/bridged/{uuid.uuid4()}"
+    for other in _others(under_test, guest):
+        with _logged_in(under_test, guest) as near, _logged_in(under_test, other) as far:
+            near.subscribe(topic)
+            far.subscribe(topic)
+            near.publish(topic, "once", 1)
+            near.publish(topic, "twice", 1)
+            for client in (near, far):
+                assert [client.message().payload for _ in range(2)] == [b"once", b"twice"]
+                assert client.received.empty()
+
+
+def test_a_retained_message_is_the_same_at_the_other_brokers(under_test: UnderTest, guest: Guest) -> None:
+    topic = f"hearth/verify/bridged/{uuid.uuid4()}"
+    for other in _others(under_test, guest):
+        with _logged_in(under_test, guest) as near, _logged_in(under_test, other) as far:
+            far.subscribe(topic)
+            near.publish(topic, "kept", 1, retain=True)
+            assert far.message().payload == b"kept"
+            with _logged_in(under_test, other) as later:
+                later.subscribe(topic)
+                found = later.message()
+                assert (found.payload, found.retain) == (b"kept", True)
+            near.publish(topic, "", 1, retain=True)
+            assert far.message().payload == b""
+
+
+def test_a_bridge_runs_confined_on_every_broker_but_the_first(
+    under_test: UnderTest, guest: Guest, host: Any
+) -> None:
+    bridge = host.service("mqtt-bridge")
+    if guest == under_test.guests_for("test_mosquitto")[0]:
+        assert not bridge.is_running
+        return
+    assert bridge.is_running
+    table = host.check_output("systemd-analyze security --no-pager mqtt-bridge.service")
+    assert float(table.rpartition("mqtt-bridge.service:")[2].split()[0]) <= 5.0
+    file = host.file("/etc/mqtt-bridge/settings.json")
+    assert (file.user, file.mode) == ("mqtt-bridge", 0o600)

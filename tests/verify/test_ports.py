@@ -3,7 +3,7 @@
 import ssl
 
 import pytest
-from health import CHECKS, handshake, tls
+from health import CHECKS, handshake, leads_to_https, plain_http, tls
 from under_test import UnderTest, address_of
 
 from hearth.role.served import Served
@@ -34,3 +34,14 @@ def test_it_refuses_old_tls(under_test: UnderTest, tls_port: Served) -> None:
     address, number = address_of(tls_port.guest), tls_port.port.number
     with pytest.raises(OSError, match=r"(?i)protocol|alert|version|eof|reset"):
         handshake(address, number, tls_port.guest.name, under_test.old_tls(), tls_port.health)
+
+
+def test_it_answers_no_plain_http_but_to_redirect(web_port: Served) -> None:
+    answer = plain_http(address_of(web_port.guest), web_port.port.number)
+    assert not answer.startswith(b"HTTP") or leads_to_https(answer)
+
+
+def test_it_negotiates_new_tls(under_test: UnderTest, tls_port: Served) -> None:
+    address, number = address_of(tls_port.guest), tls_port.port.number
+    with handshake(address, number, tls_port.guest.name, under_test.tls(), tls_port.health) as connection:
+        assert connection.version() in ("TLSv1.2", "TLSv1.3")
