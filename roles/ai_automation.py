@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hearth.application import clients
 from hearth.application.deploy import Application, Files, stray_files_gone
+from hearth.application.source import Declared
 from hearth.errors import HearthError
 from hearth.ops.files import File
 from hearth.role.acl import VERIFIER, service_user
@@ -21,7 +23,16 @@ AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 STATE = "/var/lib/ai-automation"
 SCOPES = ("read", "trigger")
 OWN_RULES = "hearth.yaml"
-ALARM = {"turn_on", "tool", "arguments", "notify", "title", "message"}
+TOOL = re.compile(r"[^/]+/.+")
+# What an alarm may say: the kind of each value, and what is right.
+ALARM: dict[str, tuple[type, str]] = {
+    "turn_on": (list, 'a list of entities, e.g. ["switch.fan"]'),
+    "tool": (str, "SERVER/TOOL of the MCP hub"),
+    "arguments": (dict, "a mapping"),
+    "notify": (str, "a notify service, e.g. mobile_app_phone"),
+    "title": (str, "a text"),
+    "message": (str, "a text"),
+}
 
 role = Role(
     provides=(
@@ -109,6 +120,10 @@ def peers(here: Here) -> dict[str, Any]:
     }
     model = here.value("model")
     if model is not None:
+        if not isinstance(model, Mapping):
+            Declared(here.role.name, "ai_automation_model").refuse(
+                f"it is {model!r}", "write a mapping, or None"
+            )
         found["model"] = {key: value for key, value in model.items() if key != "secret"}
     return found
 
@@ -196,8 +211,12 @@ def alarms(application: Application) -> dict[str, Any]:
     for name, alarm in found.items():
         if not isinstance(alarm, Mapping) or not alarm:
             declared.refuse(f"{name} is {alarm!r}", f"write a mapping of {', '.join(sorted(ALARM))}")
-        for key in sorted(set(alarm) - ALARM):
-            declared.refuse(f"{name} has no key {key!r}", f"use {', '.join(sorted(ALARM))}")
+        for key, value in alarm.items():
+            if key not in ALARM:
+                declared.refuse(f"{name} has no key {key!r}", f"use {', '.join(sorted(ALARM))}")
+            kind, right = ALARM[key]
+            if not isinstance(value, kind) or (key == "tool" and not TOOL.fullmatch(value)):
+                declared.refuse(f"{name}: {key} is {value!r}", f"write {right}")
         if not set(alarm) & {"turn_on", "tool", "notify"}:
             declared.refuse(f"{name} does nothing", "write turn_on, tool or notify")
     return dict(found)

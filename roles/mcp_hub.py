@@ -108,6 +108,12 @@ def further_servers(application: Application) -> dict[str, Any]:
             declared.refuse(f"{ASSISTANT} is there of itself", "give the other server another name")
         if not isinstance(server, Mapping) or server.get("type") not in KINDS:
             declared.refuse(f"{name} has no type", 'write "type": "http" or "type": "stdio"')
+        if not isinstance(server.get("secret", ""), str) or not isinstance(
+            server.get("secret_env", {}), Mapping
+        ):
+            declared.refuse(
+                f"{name}: secret or secret_env is wrong", "write a secret's name, or names by variable"
+            )
     return {
         name: {key: value for key, value in server.items() if key not in SECRET}
         for name, server in servers.items()
