@@ -1,0 +1,103 @@
+"""The MCP hub, by its own interfaces: REST, WebSocket and MQTT, and nothing for who brings no token."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+import uuid
+from typing import Any
+
+import pytest
+from mqtt_client import Mqtt
+from sandbox import assert_confined
+from under_test import TIMEOUT, UnderTest, address_of
+
+from hearth.fleet.model import Guest
+from hearth.role.acl import service_user
+
+OURS = {"path": "apps/mcp_hub"}
+UNIT = "mcp-hub.service"
+
+
+class Hub:
+    """The hub of a guest, through its front."""
+
+    def __init__(self, under_test: UnderTest, guest: Guest) -> None:
+        if under_test.values["mcp_hub_source"] != OURS:
+            pytest.skip("it is the admin's own program: only its port is checked")
+        self.tls: ssl.SSLContext = under_test.tls()
+        self.url = f"https://{address_of(guest)}:3000"
+        self.token = under_test.secret("mcp-hub/token/hearth-verify")
+
+    def ask(self, path: str, body: Any = None, token: str | None = "") -> tuple[int, Any]:
+        """Status and JSON of an answer; with the verifier's token, another one, or (None) without any."""
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token or self.token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.tls) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+
+@pytest.fixture
+def hub(under_test: UnderTest, guest: Guest) -> Hub:
+    """The hub."""
+    return Hub(under_test, guest)
+
+
+def test_it_is_well_and_says_how_its_servers_are(hub: Hub, under_test: UnderTest) -> None:
+    status, health = hub.ask("/health", token=None)
+    assert status == 200
+    assert health["mqtt"]["state"] == "connected"
+    if under_test.fleet.with_role("home_assistant"):
+        assert health["servers"]["home_assistant"]["state"] == "connected"
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+@pytest.mark.parametrize("path", ["/api/servers", "/api/tools", "/api/events"])
+def test_who_brings_no_token_learns_nothing(hub: Hub, path: str, token: str | None) -> None:
+    status, answer = hub.ask(path, token=token)
+    assert (status, answer["error"]["code"]) == (401, "unauthorized")
+
+
+def test_a_token_may_do_no_more_than_it_is_for(hub: Hub) -> None:
+    """The verifier sees tools and uses none: a check does nothing to the home."""
+    assert hub.ask("/api/tools")[0] == 200
+    status, answer = hub.ask("/api/servers/home_assistant/tools/any", {"arguments": {}})
+    assert (status, answer["error"]["code"]) == (403, "scope_missing")
+
+
+def test_home_assistants_tools_are_there(hub: Hub, under_test: UnderTest) -> None:
+    if not under_test.fleet.with_role("home_assistant"):
+        pytest.skip("no guest has the role home_assistant")
+    servers = {tool["server"] for tool in hub.ask("/api/tools")[1]["tools"]}
+    assert "home_assistant" in servers
+
+
+def test_an_event_reaches_the_broker(hub: Hub, under_test: UnderTest, guest: Guest) -> None:
+    kind = f"verify/{uuid.uuid4()}"
+    broker = under_test.fleet.with_role("mosquitto")[0]
+    user = service_user("mcp_hub", guest.name)
+    login = (user, under_test.secret(f"mqtt/{user}"))
+    with Mqtt(address_of(broker), 8883, *login, under_test.tls()) as client:
+        client.subscribe(f"mcp_hub/events/{kind}")
+        assert hub.ask("/api/events", {"type": kind, "data": {"n": 1}})[0] == 201
+        found = client.message()
+    assert found.topic == f"mcp_hub/events/{kind}"
+    assert json.loads(found.payload) == {"n": 1}
+
+
+def test_it_runs_confined_and_has_not_crashed(host: Any) -> None:
+    assert_confined(host, UNIT, "mcp-hub")
+
+
+@pytest.mark.parametrize("name", ["config.json", "secrets.json"])
+def test_only_the_hub_reads_its_secrets(host: Any, name: str) -> None:
+    file = host.file(f"/etc/mcp-hub/{name}")
+    assert (file.user, file.mode) == ("mcp-hub", 0o600)
