@@ -1,7 +1,7 @@
 """Print what Home Assistant's integrations need from PyPI: `python requirements_of.py DOMAIN...`.
 
-It runs in the environment of the release, and reads the release's own files, none of which it runs. The rule is
-that of `homeassistant/requirements.py`: requirements of an integration, of its dependencies and
+It runs in the environment of the release, and reads the release's own files, none of which it runs. The rule
+is that of `homeassistant/requirements.py`: requirements of an integration, of its dependencies and
 after_dependencies, and of what discovers it. Python's own library only.
 """
 
