@@ -59,8 +59,11 @@ home_assistant_configuration: dict[str, Any] = {
     "prometheus": {},
 }
 
-# Further files for Home Assistant's packages: names of templates in templates/home_assistant/packages.
-home_assistant_packages: list[str] = []
+# Packages of your own: name -> a file beside this project's, relative to its folder, with a part of a
+# configuration in it (automations, helpers, sensors). It is a Jinja template that sees `here`; what Home
+# Assistant is to fill in itself stands between {% raw %} and {% endraw %}. `!secret NAME` is looked for in
+# secrets.yaml of Home Assistant's folder, which Hearth leaves alone.
+home_assistant_packages: dict[str, str] = {}
 
 # The recorder: days of history, and what is left out or let in (recorder's `include` and `exclude`). It
 # writes to PostgreSQL where the fleet has role postgresql, else to SQLite.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from hearth.errors import HearthError
 from hearth.ops.files import File
@@ -18,6 +20,7 @@ from hearth.secrets import password
 
 NAME = "home-assistant"
 CONFIG = f"/var/lib/{NAME}"
+PACKAGE = re.compile(r"(?!hearth_)[a-z][a-z0-9_]*")
 LEVELS = ("critical", "fatal", "error", "warning", "warn", "info", "debug", "notset")
 OWN = {
     "http": "its web server stands behind HAProxy and is set through its API",
@@ -55,12 +58,11 @@ def configuration(here: Here, user: str) -> Configuration:
         user: whom Home Assistant runs as: owner and group of the files.
     """
     integrations = chosen(here.value("configuration"))
-    packages = {name: f"packages/{name}.yaml.j2" for name in here.value("packages")}
-    values: dict[str, Any] = {}
+    packages = {name: package(here, name, path) for name, path in here.value("packages").items()}
     provider = automation_url(here)
     if provider:
-        packages["ai_automation"] = "packages/ai_automation.yaml.j2"
-        values = {"url": provider, "events": events(here.value("events"))}
+        told = {"url": provider, "events": events(here.value("events"))}
+        packages["hearth_ai_automation"] = here.render("packages/ai_automation.yaml.j2", **told)
     secrets = secret_values(here, bool(provider))
     recorder = recorder_options(here, "hearth_recorder" in secrets)
     main = {"packages": sorted(packages), "integrations": block(integrations)}
@@ -72,15 +74,36 @@ def configuration(here: Here, user: str) -> Configuration:
         own("configuration.yaml", here.render("configuration.yaml.j2", **main)),
         own("hearth/recorder.yaml", recorder),
         own("hearth/secrets.yaml", block(secrets), secret=True),
-        *(
-            own(f"hearth/packages/{name}.yaml", here.render(source, **values))
-            for name, source in sorted(packages.items())
-        ),
+        *(own(f"hearth/packages/{name}.yaml", text) for name, text in sorted(packages.items())),
     ]
     domains = {*integrations, "recorder", "logger", "automation", "script", "scene"}
     levels = log_levels(here)
     log = own("hearth/logger.yaml", block(levels))
     return Configuration(tuple(files), log, levels, tuple(sorted(domains)))
+
+
+def package(here: Here, name: str, path: str) -> str:
+    """The text of a package of the admin's own.
+
+    Args:
+        here: the guest; the file's template sees it.
+        name: the package's name in Home Assistant.
+        path: the file, relative to the project.
+
+    Raises:
+        HearthError: the name is none, or the file cannot be read or rendered.
+    """
+    file = here.run.project / path
+    action = f"give Home Assistant the package {name}"
+    if not PACKAGE.fullmatch(name):
+        raise HearthError(action, "its name is none", "use a-z, 0-9 and _; not hearth_")
+    try:
+        text = file.read_text(encoding="utf-8")
+        environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+        return environment.from_string(text).render(here=here)
+    except (OSError, UnicodeDecodeError, TemplateError) as error:
+        line = f":{error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+        raise HearthError(action, f"{file}{line}: {error}", "mend home_assistant_packages") from error
 
 
 def chosen(integrations: Any) -> dict[str, Any]:

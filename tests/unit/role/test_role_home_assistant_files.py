@@ -90,6 +90,56 @@ def test_levels_stand_in_a_file_of_their_own() -> None:
     assert found["hearth/logger.yaml"] == {"default": "info", "logs": {"a.b": "debug"}}
 
 
+def test_packages_of_the_admins_own_are_rendered_and_included(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text('x: "{{ here.guest.name }} {% raw %}{{ now() }}{% endraw %}"\n')
+    found = rendered(home_assistant_packages={"mine": str(tmp_path / "mine.yaml")})
+    packages = found["configuration.yaml"]["homeassistant"]["packages"]
+    assert packages == {"mine": "!include hearth/packages/mine.yaml"}
+    assert found["hearth/packages/mine.yaml"] == {"x": "ha {{ now() }}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("mine", None, "No such file"),
+        ("mine", "{{ oops }}", "undefined"),
+        ("mine", "\n{{ oops", "mine.yaml:2"),
+        ("hearth_x", "", "name"),
+        ("../x", "", "name"),
+    ],
+)
+def test_a_package_that_cannot_be_read_is_refused(
+    tmp_path: Path, name: str, text: str | None, words: str
+) -> None:
+    if text is not None:
+        (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(HearthError, match=words):
+        rendered(home_assistant_packages={name: str(tmp_path / "mine.yaml")})
+
+
+AI = guest("apps", 145, "ai_automation")
+
+
+def test_ai_automation_is_told_of_events_with_a_token_of_our_own() -> None:
+    event = {"triggers": [{"trigger": "state", "entity_id": "a.b", "to": "on"}], "automation": "evening"}
+    found = rendered(AI, home_assistant_events={"hall": event})
+    package = found["hearth/packages/hearth_ai_automation.yaml"]
+    command = package["rest_command"]["ai_automation"]
+    assert command["url"] == "https://192.168.1.145:5000/api/automations/{{ automation }}/trigger"
+    assert command["headers"]["authorization"] == "!secret hearth_ai_automation"
+    assert found["hearth/secrets.yaml"]["hearth_ai_automation"].startswith("Bearer ")
+    (automation,) = package["automation"]
+    assert automation["id"] == "hearth_hall"
+    assert automation["triggers"] == event["triggers"]
+    assert automation["actions"][0]["data"]["automation"] == "evening"
+
+
+@pytest.mark.parametrize("event", [{}, {"triggers": []}, {"automation": "x"}, "x"])
+def test_an_event_that_lacks_something_is_refused(event: Any) -> None:
+    with pytest.raises(HearthError, match="triggers"):
+        rendered(AI, home_assistant_events={"hall": event})
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
