@@ -177,6 +177,7 @@ def _pypi(source: PackageSource) -> list[str]:
     return [
         *lines,
         'uv pip install --quiet --require-hashes -r "$SOURCES/lock"',
-        f"uv pip install --quiet --dry-run --offline {wanted} 2>&1 | grep -q 'Would make no changes' ||",
+        f"uv pip show {shlex.quote(source.name)} 2>/dev/null |",
+        f"  grep -qxF {shlex.quote(f'Version: {source.version}')} ||",
         f"  {{ echo {missing}; exit 1; }}",
     ]

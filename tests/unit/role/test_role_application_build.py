@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -115,6 +123,16 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path / "hub.git"
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A folder over HTTP on loopback; yields its URL."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def git(where: Path, *words: str) -> str:
     who = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
     return subprocess.run(
@@ -148,19 +166,11 @@ def test_what_moves_or_is_not_there_is_refused(
 
 def test_a_repository_over_plain_http_serves_a_commit_too(tmp_path: Path, pin: Pin, repository: Path) -> None:
     """Git calls it the dumb protocol: nothing of it can be fetched by parts."""
-    from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-    from threading import Thread
-
     git(repository, "update-server-info")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(repository))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with served(repository) as url:
         release, done = made(
             tmp_path, recipe(GitSource(url, git(repository, "rev-parse", "main"), "hub"), "node", pin)
         )
-        server.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr
     assert version_of(release) == "2.0.0"
 
@@ -204,7 +214,7 @@ def test_a_lock_file_for_another_version_is_refused_before_anything(tmp_path: Pa
 @pytest.fixture
 def uv_pin(tmp_path: Path) -> Pin:
     """uv of this machine, where a guest's would be."""
-    uv = os.environ.get("HEARTH_TEST_UV") or shutil.which("uv")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if uv is None:
         pytest.skip("there is no uv here; tests/twin builds with it")
     (tmp_path / "uv/bin").mkdir(parents=True)
@@ -231,3 +241,62 @@ def test_python_projects_are_built_in_their_own_environment(tmp_path: Path, uv_p
     release, done = made(tmp_path, found)
     assert done.returncode == 0, done.stderr
     assert (release / ".venv/bin/python").exists()
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A package index (PEP 503) with `ai` 1.0 and 2.0, and a lock for 1.0; yields its URL and the lock."""
+    folder = tmp_path / "index/ai"
+    folder.mkdir(parents=True)
+    names = [wheel(folder, version) for version in ("1.0", "2.0")]
+    (folder / "index.html").write_text("".join(f'<a href="{name}">{name}</a>' for name in names))
+    digest = hashlib.sha256((folder / names[0]).read_bytes()).hexdigest()
+    with served(tmp_path / "index") as url:
+        yield url, f"ai==1.0 --hash=sha256:{digest}\n"
+
+
+def wheel(folder: Path, version: str) -> str:
+    """A wheel (PEP 427) of one module that knows its version."""
+    name, info = f"ai-{version}-py3-none-any.whl", f"ai-{version}.dist-info"
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        archive.writestr("ai.py", f"print({version!r})\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: ai\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return name
+
+
+def installed(release: Path) -> str:
+    python = [str(release / ".venv/bin/python"), "-m", "ai"]
+    return subprocess.run(python, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_package_of_pypi_is_installed_with_its_lock_or_without(
+    tmp_path: Path, uv_pin: Pin, index: tuple[str, str]
+) -> None:
+    url, lock = index
+    (tmp_path / "ai.lock").write_text(lock)
+    for given in (None, tmp_path / "ai.lock"):
+        source = PackageSource("ai", "1.0", given, url)
+        release, done = made(tmp_path, recipe(source, "python", uv_pin, python="/usr/bin/python3"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert installed(release) == "1.0"
+    free = made(
+        tmp_path, recipe(PackageSource("ai", "2.0", None, url), "python", uv_pin, python="/usr/bin/python3")
+    )
+    assert (free[0] / "requirements.lock").read_text().startswith("ai==2.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "spoil", "word"), [("2.0", "", "does not have ai==2.0"), ("1.0", "0" * 8, "Hash mismatch")]
+)
+def test_a_package_that_its_lock_does_not_have_is_not_installed(
+    tmp_path: Path, uv_pin: Pin, index: tuple[str, str], *, version: str, spoil: str, word: str
+) -> None:
+    url, lock = index
+    found = lock if not spoil else lock.replace(lock.partition("sha256:")[2][:8], spoil)
+    (tmp_path / "ai.lock").write_text(found)
+    source = PackageSource("ai", version, tmp_path / "ai.lock", url)
+    _, done = made(tmp_path, recipe(source, "python", uv_pin, python="/usr/bin/python3"))
+    assert done.returncode != 0
+    assert word in (done.stdout + done.stderr)
