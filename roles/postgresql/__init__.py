@@ -55,10 +55,10 @@ def install(found: DatabaseFiles, cluster: Cluster) -> None:
 
 def primary(found: DatabaseFiles, cluster: Cluster) -> None:
     """A cluster that takes writes, with its users, databases and a slot for each replica."""
-    fresh = " fresh" if cluster.anew else ""
+    fresh, there = " fresh" if cluster.anew else "", cluster.data
     shell.ensure(
         name="Create the primary's database cluster",
-        holds=f"[ -s {cluster.data}/PG_VERSION ] && [ ! -e {cluster.data}/standby.signal ]",
+        holds=f"[ -s {there}/PG_VERSION ] && [ ! -e {there}/standby.signal ] && sh {LIBRARY}/fence",
         command=f"sh {LIBRARY}/create{fresh} || exit",
     )
     serve(found, cluster)

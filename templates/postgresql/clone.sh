@@ -16,8 +16,12 @@ if [ -e "$data" ]; then rm -rf "$old"; fi
 
 if [ -z "$again" ] && [ -s "$data/PG_VERSION" ]; then
   [ ! -e "$data/standby.signal" ] || exit 0
-  # Two that take writes would drift apart: where the primary really is one, this one has to stop.
-  if answers "$primary" read-write >/dev/null; then systemctl disable -q --now "$unit"; fi
+  if ! answers "$primary" read-write >/dev/null; then
+    fail "make $self a replica of $primary" "it has a database of its own, and $primary takes no writes" \
+      "was $self promoted? postgresql_primary = \"$self\" in group_data/postgresql.py"
+  fi
+  # Two that take writes would drift apart: the primary really is one, so this one has to stop.
+  systemctl disable -q --now "$unit"
   fail "make $self a replica of $primary" "it has a database of its own, which was a primary or is somebody else's" \
     "to throw that away: --data postgresql_reclone=$self"
 fi

@@ -11,7 +11,15 @@ half=$data.hearth-half
 if [ -e "$data/standby.signal" ]; then
   fail "make $self the primary database" "it is a replica" "on $self: hearth-promote-database"
 fi
-[ ! -s "$data/PG_VERSION" ] || exit 0
+if [ -s "$data/PG_VERSION" ]; then
+  for other in $others; do
+    if answers "$other" read-write >/dev/null; then
+      fail "make $self the primary database" "$other takes writes" \
+        "postgresql_primary = \"$other\" in group_data/postgresql.py"
+    fi
+  done
+  exit 0
+fi
 if [ -e "$data" ] && [ -n "$(ls -A "$data")" ]; then
   fail "create a database cluster on $self" "$data holds something else" "look at it, and move it away"
 fi
