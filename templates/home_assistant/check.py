@@ -1,7 +1,8 @@
-"""Written by Hearth. `python check.py FOLDER`: may Home Assistant run with the configuration in FOLDER?
+"""Written by Hearth. `python check.py NEW NOW`: may Home Assistant run with NEW in the place of NOW?
 
 Home Assistant's own check_config ends with 0 for much that does not work (seen on 2026.11): so its warnings
-and its log are read too. It also never opens the recorder's database. Values of secrets are not printed.
+and its log are read too. It also never opens the recorder's database. What is wrong with NOW already (an
+automation of the web interface whose device is gone) does not count. Values of secrets are not printed.
 """
 
 import json
@@ -17,14 +18,17 @@ WITHIN = 240  # seconds; the first time everything is compiled
 BAD = re.compile(r"^(?:ERROR|CRITICAL):|contains duplicate key")
 
 
-def main(folder: Path) -> int:
+def main(new: Path, now: Path) -> int:
     """0 where it may."""
-    hidden = secrets_of(folder / "hearth/secrets.yaml")
-    found = checked(folder)
+    hidden = secrets_of(new / "hearth/secrets.yaml")
+    found = checked(new)
+    if found and (now / "configuration.yaml").exists():
+        before = set(checked(now))
+        found = [line for line in found if line not in before]
     if not found:
         found = database_trouble(hidden.get("hearth_recorder"))
     for line in found:
-        print(without(line.replace(f"{folder}/", ""), hidden), file=sys.stderr)
+        print(without(line, hidden), file=sys.stderr)
     return 1 if found else 0
 
 
@@ -50,7 +54,7 @@ def checked(folder: Path) -> list[str]:
         )
     except subprocess.TimeoutExpired:
         return [f"check_config took more than {WITHIN} seconds"]
-    return trouble(done.returncode, done.stdout, done.stderr)
+    return [line.replace(f"{folder}/", "") for line in trouble(done.returncode, done.stdout, done.stderr)]
 
 
 def trouble(code: int, out: str, err: str) -> list[str]:
@@ -112,4 +116,4 @@ def without(text: str, hidden: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

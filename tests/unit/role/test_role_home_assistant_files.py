@@ -328,6 +328,22 @@ def test_check_configs_output_is_read_and_not_its_exit_code_alone(
     assert "password" not in "\n".join(found), "the configuration itself is not shown"
 
 
+@pytest.mark.parametrize("case", [("", "", 0), ("a", "", 1), ("a", "a", 0), ("ab", "a", 1)])
+def test_what_was_wrong_before_does_not_count(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    case: tuple[str, str, int],
+) -> None:
+    new, now, code = case
+    for name in ("new", "now"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "configuration.yaml").touch()
+    monkeypatch.setattr(CHECK, "checked", lambda folder: list(new if folder.name == "new" else now))
+    assert CHECK.main(tmp_path / "new", tmp_path / "now") == code
+    assert capsys.readouterr().err.split() == [line for line in new if line not in now]
+
+
 def test_secrets_are_not_said() -> None:
     hidden = {"a": "postgresql://u:p'w@/db", "b": "Bearer tok"}
     text = CHECK.without(f"got {hidden['a']!r} and tok, {json.dumps(hidden['a'])}", hidden)
@@ -369,7 +385,7 @@ def test_the_check_lays_candidates_over_a_copy_and_leaves_the_original_alone(tmp
     candidate.parent.mkdir(parents=True)
     candidate.write_text("new")
     judge = tmp_path / "judge"
-    judge.write_text('cd "$1"; head *.yaml; ls -A; stat -c %a "$1"; exit 3\n')
+    judge.write_text('cd "$1"; head *.yaml; ls -A; stat -c %a . ..; cat "$2/configuration.yaml"; exit 3\n')
     script = (PROJECT / "templates/home_assistant/check.sh").read_text()
     user = subprocess.check_output(["id", "-un"], text=True).strip()
     done = subprocess.run(
@@ -379,7 +395,7 @@ def test_the_check_lays_candidates_over_a_copy_and_leaves_the_original_alone(tmp
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    for word in ("new", "theirs", "scripts.yaml", "700"):
+    for word in ("new", "theirs", "scripts.yaml", "700\n700\nold"):
         assert word in done.stdout
     assert "home-assistant_v2.db" not in done.stdout
     assert live("configuration.yaml").read_text() == "old"
