@@ -187,10 +187,10 @@ class Home:
         rows = self.plan("--limit", guest)["guests"][guest]["changes"]
         return {row["field"]: row["kind"] for row in rows}
 
-    def verify(self, *options: str) -> Done:
+    def verify(self, *options: str, **how: Any) -> Done:
         """`pytest tests/verify`."""
         pytest_ = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE")
-        return self.run(*pytest_, *options, "tests/verify", patience=WHOLE)
+        return self.run(*pytest_, *options, "tests/verify", patience=WHOLE, **how)
 
     # --------------------------------------------------------------- the files
 
@@ -329,6 +329,7 @@ class Story:
         empty: `--dry` on the empty node.
         files_after_dry: the same files after it.
         first: the first deploy.
+        paired: a hand that let the Zigbee devices join afterwards.
     """
 
     home: Home
@@ -336,6 +337,7 @@ class Story:
     empty: Done
     files_after_dry: dict[str, bytes]
     first: Done
+    paired: Done
 
 
 def kept_files(home: Home) -> dict[str, bytes]:
@@ -352,11 +354,13 @@ def story(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Story:
     empty = home.run("pyinfra", "inventory", "deploy.py", "--dry")
     after = kept_files(home)
     first = home.deploy(patience=WHOLE)
-    return Story(home, before, empty, after, first)
+    paired = home.run(sys.executable, "-m", "twin.devices.pairing")
+    return Story(home, before, empty, after, first, paired)
 
 
 @pytest.fixture(scope="session")
 def home(story: Story) -> Home:
     """The default fleet, deployed."""
     assert story.first.code == 0, story.first.text
+    assert story.paired.code == 0, story.paired.text
     return story.home
