@@ -14,6 +14,9 @@ home_assistant_install = "container"
 # taken back when it does not come up; what it has made of its own files by then stays: have a backup.
 home_assistant_version = "2026.11.0"
 home_assistant_image = "ghcr.io/home-assistant/home-assistant"
+# "container": the image's digest ("sha256:..."), if it should be that one and no other; with every new
+# version a new one: `skopeo inspect docker://IMAGE:VERSION`.
+home_assistant_image_digest = ""
 # "core": the Python it runs on. uv fetches one where the guest has none.
 home_assistant_python = "3.14"
 # "core" installs what integrations need in advance, for these and for what is configured below. One that is

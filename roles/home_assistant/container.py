@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from hearth.ops import apt, files, release, shell
+import re
+
+from hearth.errors import HearthError
+from hearth.ops import apt, quadlet, release
 from hearth.role.here import Here
 
 from .configuration import CONFIG, NAME, Configuration, configuration
 from .place import LIBRARY, UNIT, USER, WITHIN, configure, health, place
 
-QUADLET = f"/etc/containers/systemd/{NAME}.container"
-GENERATOR = "/usr/libexec/podman/quadlet"
+QUADLET = f"{quadlet.FOLDER}/{NAME}.container"
 # The container's root is this user of the guest, and its other users follow: none of them is anybody here.
 UID = 900_000
 USERS = 65_536
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def container(here: Here, port: int, web: dict[str, object]) -> Configuration:
@@ -23,19 +26,9 @@ def container(here: Here, port: int, web: dict[str, object]) -> Configuration:
         port: where it listens on loopback.
         web: settings of its web server.
     """
-    image = f"{here.value('image')}:{here.value('version')}"
+    image = reference(here)
     apt.installed(name="Install Podman", packages=["podman", "python3", "uidmap"])
-    shell.ensure(
-        name="Find a Podman that knows quadlets",
-        holds=f"[ -x {GENERATOR} ]",
-        command="echo 'cannot run Home Assistant as a container: this Debian has an older Podman than 4.4 "
-        "(give the guest an image of Debian 13, or set home_assistant_install)' >&2; exit 1",
-    )
-    shell.ensure(
-        name="Fetch Home Assistant's image",
-        holds=f"podman image exists {image}",
-        command=f"podman pull -q {image}",
-    )
+    quadlet.pulled(name="Take Home Assistant's image", reference=image)
     found = configuration(here, USER)
     place(web, UID)
     values = {"image": image, "uid": UID, "users": USERS, "config": CONFIG, "library": LIBRARY}
@@ -45,14 +38,26 @@ def container(here: Here, port: int, web: dict[str, object]) -> Configuration:
     return found
 
 
+def reference(here: Here) -> str:
+    """The image's name with its version, and with its digest where one is set.
+
+    Raises:
+        HearthError: the digest is none.
+    """
+    digest = here.value("image_digest")
+    if digest and not DIGEST.fullmatch(digest):
+        raise HearthError(
+            "take Home Assistant's image",
+            f"home_assistant_image_digest is {digest!r}",
+            "write sha256: and 64 hexadecimal digits, or nothing",
+        )
+    return f"{here.value('image')}:{here.value('version')}" + (f"@{digest}" if digest else "")
+
+
 def run(here: Here, found: Configuration, values: dict[str, object], port: int) -> None:
     """The service, healthy; else the image and the files that worked before."""
-    quadlet = here.template("home-assistant.container.j2", QUADLET, values=values)
-    files.present(
-        name="Confine Home Assistant",
-        files=[quadlet],
-        check=f"QUADLET_UNIT_DIRS=$(dirname {{candidate}}) {GENERATOR} --dryrun >/dev/null",
-    )
+    unit = here.template("home-assistant.container.j2", QUADLET, values=values)
+    quadlet.present(name="Confine Home Assistant", quadlets=[unit])
     image = str(values["image"])
     ident = release.ident_of(str(here.value("version")), image)
     # What goes back with a bad image is the quadlet, which names it: the release is its name alone.
@@ -62,7 +67,7 @@ def run(here: Here, found: Configuration, values: dict[str, object], port: int) 
         app=NAME,
         ident=ident,
         unit=UNIT,
-        restart_on=[*found.restarted, quadlet],
+        restart_on=[*found.restarted, unit],
         health=health("python3", port, found.domains),
         ports=[port],
         within=WITHIN,
