@@ -51,7 +51,7 @@ def front(here: Here) -> None:
     files.present(
         name="Configure HAProxy",
         files=proxy.reloaded,
-        check="haproxy -c -q -f {candidate}",
+        check="haproxy -c -f {candidate} >/dev/null",  # with -q it would not say why,
     )
     files.present(name="Confine HAProxy", files=[proxy.unit])
     systemd.service(
