@@ -210,6 +210,25 @@ def test_a_changed_password_of_the_broker_is_given_to_it(guest: Guest) -> None:
     guest.deploy().silent()
 
 
+def test_a_database_that_does_not_let_it_in_is_refused_and_the_old_one_goes_on(guest: Guest) -> None:
+    if not guest.home.fleet.with_role("postgresql"):
+        pytest.skip("the fleet has no database")
+    store: SecretStore = guest.home.secrets
+    name = "postgresql/home-assistant"
+    before, right = (guest.process(), guest.files()), store.get(name).reveal()
+    store.put(name, "not-the-one-that-the-database-knows")
+    store.save()
+    try:
+        done = guest.deploy()
+        done.refused("its database cannot be used", "password authentication failed", "kept as it was")
+        assert "not-the-one-that" not in done.text
+        assert (guest.process(), guest.files()) == before
+    finally:
+        store.put(name, right)
+        store.save()
+    guest.deploy().silent()
+
+
 def test_a_changed_password_of_the_owner_holds_and_the_tokens_go_on(guest: Guest) -> None:
     store: SecretStore = guest.home.secrets
     store.put("home-assistant/owner", "another password of the owner")
