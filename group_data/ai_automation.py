@@ -29,6 +29,9 @@ ai_automation_check: str | None = "{release}/.venv/bin/ai-automation --config {c
 # What answers 200 when it is well.
 ai_automation_health = "/health"
 
+# Seconds that it has to become well after a start; then the release before it comes back.
+ai_automation_starts_within = 120
+
 # The template of its configuration, in templates/ai_automation, and further environment variables (no
 # secrets).
 ai_automation_config = "config.yaml.j2"

@@ -29,6 +29,9 @@ mcp_hub_check: str | None = (
 # What answers 200 when it is well.
 mcp_hub_health = "/health"
 
+# Seconds that it has to become well after a start; then the release before it comes back.
+mcp_hub_starts_within = 120
+
 # The template of its configuration, in templates/mcp_hub, and further environment variables (no secrets).
 mcp_hub_config = "config.json.j2"
 mcp_hub_environment: dict[str, str] = {}

@@ -16,7 +16,6 @@ from hearth.role.here import Here
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 LONGEST_CHECK = 60  # seconds
-STARTS = 120  # seconds until it must be healthy: Node takes 15 to start on a guest that is busy
 PLACES = ("release", "runtime", "config", "stage")
 
 
@@ -153,7 +152,7 @@ class Application:
             restart_on=[unit, *config, *given.restarted],
             reload_on=[*again, *given.reloaded],
             ports=[self.port],
-            within=STARTS,
+            within=self.here.number("starts_within", 5),
         )
 
     def _install(self) -> None:

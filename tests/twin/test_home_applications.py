@@ -21,6 +21,7 @@ LITTLE = {
     "mcp_hub_command": "{runtime}/bin/node {release}/server.js",
     "mcp_hub_check": None,
     "mcp_hub_health": "/",
+    "mcp_hub_starts_within": 20,
 }
 STANDINS = Path(os.environ.get("HEARTH_OVERRIDES", PROJECT / "twin/standins.yaml"))
 
