@@ -92,14 +92,17 @@ def settings(here: Here) -> Settings:
     """Location, units, analytics and backups."""
     core = {key: value for key, value in here.value("location").items() if value is not None}
     core.setdefault("time_zone", here.fleet.admin.timezone)
+    door = next(iter(here.fleet.with_role("front_door")), here.guest)
+    core.setdefault("internal_url", f"https://{door.address}:{here.port('web').number}")
     backup = here.value("backup")
+    agent = "hassio.local" if here.value("install") == "haos" else "backup.local"
     return Settings(
         core,
         here.value("analytics"),
         {
             "automatic_backups_configured": True,
             "create_backup": {
-                "agent_ids": list(backup.get("agents", ["backup.local"])),
+                "agent_ids": list(backup.get("agents", [agent])),
                 "include_database": bool(backup.get("database", True)),
                 "password": here.secrets.ensure(BACKUP, password).reveal(),
             },

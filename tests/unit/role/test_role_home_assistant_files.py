@@ -188,6 +188,20 @@ def test_the_broker_is_reached_with_tls_and_a_user_of_its_own() -> None:
     assert answers["password"] not in repr(entry)
 
 
+@pytest.mark.parametrize(("install", "agent"), [("core", "backup.local"), ("haos", "hassio.local")])
+def test_settings_follow_from_fleet_and_group_data(install: str, agent: str) -> None:
+    door = guest("door", 120, "front_door")
+    run = FakeRun(fleet(HOME, door, timezone="Europe/Amsterdam"))
+    here = run.here("ha", "home_assistant", home_assistant_install=install)
+    found = sys.modules["roles.home_assistant.inside"].settings(here)
+    assert found.core["time_zone"] == "Europe/Amsterdam"
+    assert found.core["internal_url"] == "https://192.168.1.120:8123"
+    assert "latitude" not in found.core, "what is not set is left as it is"
+    assert not any(found.analytics.values())
+    assert found.backup["create_backup"]["agent_ids"] == [agent]
+    assert found.backup["create_backup"]["password"] not in repr(found)
+
+
 def test_a_second_home_assistant_is_refused() -> None:
     run = FakeRun(fleet(HOME, guest("other", 144, "home_assistant")))
     with pytest.raises(HearthError, match="one guest"):
