@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from secrets import token_hex
 
 import pytest
 
@@ -93,7 +94,12 @@ def test_a_broken_configuration_is_refused_in_postgresqls_words_and_the_old_one_
 
 def test_a_setting_is_reloaded_where_postgresql_can_and_restarts_it_where_it_must(home: Home) -> None:
     before = [process(home, guest) for guest in (PRIMARY, REPLICA)]
+    store = home.secrets
+    store.put("postgresql/replication", token_hex())
+    store.save()
     deploy(home, "postgresql_log_slow=777").went_well()
+    ask(home, PRIMARY, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+    arrives(home)  # with the new password: the old stream is gone
     assert [process(home, guest) for guest in (PRIMARY, REPLICA)] == before
     assert ask(home, PRIMARY, "SHOW log_min_duration_statement") == "777ms"
     reserved = 'postgresql_settings={"superuser_reserved_connections": 4}'
@@ -136,6 +142,17 @@ def test_a_copy_that_was_whole_is_taken_up_after_a_cut(home: Home) -> None:
     assert home.said(REPLICA, f"ls {DATA}/..").split() == ["main"]
 
 
+def test_no_empty_primary_is_made_while_a_replica_has_the_databases(home: Home) -> None:
+    home.said(PRIMARY, f"systemctl stop {UNIT} && mv {DATA} {DATA}.aside")
+    try:
+        done = deploy(home, limit=("--limit", PRIMARY))
+        done.refused("data still has the databases", "hearth-promote-database")
+        assert home.ends(PRIMARY, f"test -e {DATA}") != 0
+    finally:
+        home.said(PRIMARY, f"rm -rf {DATA} && mv {DATA}.aside {DATA} && systemctl start {UNIT}")
+    arrives(home)
+
+
 def test_a_killed_primary_comes_back_by_itself_and_the_replica_follows(home: Home) -> None:
     before = process(home, PRIMARY)
     home.said(PRIMARY, f"systemctl kill -s KILL {UNIT}")
@@ -155,7 +172,9 @@ def test_a_replica_serves_reads_while_the_primarys_guest_is_gone_and_follows_aga
     home.task("POST", PRIMARY, "/status/start")
     wait(lambda: home.ends(PRIMARY, f"systemctl is-active {UNIT}") == 0, 60)
     arrives(home)
-    deploy(home).silent()
+    before = [process(home, guest) for guest in (PRIMARY, REPLICA)]
+    deploy(home).went_well()
+    assert [process(home, guest) for guest in (PRIMARY, REPLICA)] == before
 
 
 def test_a_dump_brings_back_what_was_lost_while_clients_are_connected(home: Home) -> None:
