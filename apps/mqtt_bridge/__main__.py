@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mqtt_bridge.link import ApartError, Heard, Link, Place, bridged
+from mqtt_bridge.link import ApartError, Heard, Link, Place, bridged, confirmed
 from mqtt_bridge.memory import Memory, decide, digest, load, save
 
 SIDES = ("primary", "standby")
@@ -126,9 +126,9 @@ class Bridge:
     def confirm(self) -> None:
         """Remember the marks that the brokers have confirmed."""
         for side, mark, info in self.pending:
-            if info.is_published():
+            if confirmed(info):
                 self.memory.marks[side] = max(mark, self.memory.marks.get(side, 0))
-        self.pending = [each for each in self.pending if not each[2].is_published()]
+        self.pending = [each for each in self.pending if not confirmed(each[2])]
 
     def keep(self) -> None:
         """Write the memory down."""

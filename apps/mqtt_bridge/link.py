@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import ssl
 import threading
@@ -29,6 +30,9 @@ CARRIED = (
     "CorrelationData",
     "UserProperty",
 )
+
+
+UNSENT = (RuntimeError, ValueError)  # what paho raises where a message could not even be queued
 
 
 class ApartError(Exception):
@@ -120,7 +124,9 @@ class Link:
     def __exit__(self, *_: object) -> None:
         self._client.on_disconnect = None
         if self._client.is_connected():
-            self.say("state", "0").wait_for_publish(2)
+            info = self.say("state", "0")
+            with contextlib.suppress(*UNSENT):
+                info.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -180,6 +186,14 @@ class Link:
         if found is None:
             raise ApartError(f"{self.place.host}:{self.place.port}: no answer to {to}")
         return found
+
+
+def confirmed(info: mqtt.MQTTMessageInfo) -> bool:
+    """Whether the broker has said that it has a message."""
+    try:
+        return bool(info.is_published())
+    except UNSENT:
+        return False
 
 
 def carried(properties: Any) -> Properties | None:

@@ -138,6 +138,7 @@ def test_mqtt_through_the_door_outlives_the_first_broker_and_nothing_old_comes_b
 ) -> None:
     primary, standby, door = brokers
     topic = f"hearth/verify/bridged/{uuid4()}"
+    crashes = home.said(standby.name, "systemctl show -p NRestarts mqtt-bridge.service")
     keep(home, door, topic, "before")
     until(lambda: kept(home, standby, topic) == b"before" or None)
     home.said(primary.name, "systemctl kill -s KILL mosquitto.service; systemctl stop mosquitto.service")
@@ -147,5 +148,6 @@ def test_mqtt_through_the_door_outlives_the_first_broker_and_nothing_old_comes_b
     home.said(primary.name, "systemctl start mosquitto.service")
     until(lambda: kept(home, primary, topic) == b"meanwhile" or None)
     until(lambda: kept(home, door, topic) == b"meanwhile" or None)
+    assert home.said(standby.name, "systemctl show -p NRestarts mqtt-bridge.service") == crashes
     keep(home, primary, topic, "")
     until(lambda: kept(home, standby, topic) == b"" or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(APPS))
-from mqtt_bridge.link import bridged
+from mqtt_bridge.link import Link, Place, bridged, confirmed
 from mqtt_bridge.memory import REMEMBERED, Memory, decide, digest
 
 PAYLOADS = st.dictionaries(st.sampled_from("abc"), st.sampled_from([b"1", b"2", b"3"]))
@@ -131,3 +132,15 @@ def test_both_always_end_alike_with_something_that_one_of_them_had(
 )
 def test_which_topics_cross(topic: str, wanted: bool) -> None:
     assert bridged(topic) is wanted
+
+
+def test_a_broker_that_vanishes_while_it_is_told_something_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """paho still calls itself connected, but takes no message any more."""
+    link = Link(Place("primary", "127.0.0.1", 1, "user", "password"), "standby", queue.Queue())
+    monkeypatch.setattr(link._client, "is_connected", lambda: True)
+    info = link.say("mark", "1")
+    assert info.rc != 0
+    assert not confirmed(info)
+    link.__exit__()
