@@ -61,7 +61,7 @@ class Files:
 def before_start(files: Files, spec: Spec, home: Home) -> None:
     """Name, network and resolver: before every start."""
     files.write("etc/hostname", spec.name + "\n")
-    files.write("etc/hosts", lxcconf.hosts(spec))
+    files.write("etc/hosts", lxcconf.hosts(spec, files.read("etc/hosts")))
     files.write("etc/resolv.conf", lxcconf.resolv(spec))
     files.write("etc/network/interfaces", lxcconf.interfaces(spec))
     _way_out(files, spec, home)

@@ -86,13 +86,26 @@ def interfaces(spec: Spec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def hosts(spec: Spec) -> str:
-    """/etc/hosts with the guest's own name."""
+HOSTS_BEGIN, HOSTS_END = "# --- BEGIN PVE ---", "# --- END PVE ---"
+
+
+def hosts(spec: Spec, old: str) -> str:
+    """/etc/hosts with the guest's own name, and whatever else stands in it.
+
+    Proxmox writes its section at every start and leaves the rest (ct_modify_file in PVE/LXC/Setup/Base.pm); a
+    VM's cloud-init writes the file from a template that the admin may extend.
+    """
     address = next(
         (n.address.split("/")[0] for n in spec.nics if n.address and "/" in n.address), "127.0.1.1"
     )
     full = f"{spec.name}.{spec.domain} {spec.name}" if spec.domain else spec.name
-    return f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{address} {full}\n"
+    section = [HOSTS_BEGIN, f"{address} {full}", HOSTS_END]
+    lines = old.splitlines() or ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    if HOSTS_BEGIN in lines and HOSTS_END in lines:
+        lines[lines.index(HOSTS_BEGIN) : lines.index(HOSTS_END) + 1] = section
+    else:
+        lines = [*section, *lines]
+    return "\n".join(lines) + "\n"
 
 
 def resolv(spec: Spec) -> str:
