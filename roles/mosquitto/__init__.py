@@ -22,7 +22,7 @@ role = Role(
     ),
     # The first broker of the fleet file is the primary; every further one is bridged to it.
     needs=(Need("mosquitto", "mqtts", topics=(Topic("#"),)),),
-    state=(Directory("/var/lib/mosquitto"), Directory("/var/lib/mqtt-bridge")),
+    state=(Directory("/var/lib/mosquitto"),),
     secrets=("mqtt/*", "mqtt-salt/*", "tls/*"),
     packages=("mosquitto",),
 )
