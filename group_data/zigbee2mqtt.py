@@ -15,6 +15,9 @@ zigbee2mqtt_adapter_type: str | None = None
 # devices have to be paired again after a change.
 zigbee2mqtt_channel: int | None = None
 
+# May the adapter forget a network that it holds and that is not this home's? For one that is second-hand.
+zigbee2mqtt_overwrite_adapter = False
+
 # What goes to the journal: "error", "warning", "info" or "debug".
 zigbee2mqtt_log_level = "info"
 

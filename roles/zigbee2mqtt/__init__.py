@@ -24,10 +24,11 @@ USER = "zigbee2mqtt"
 DATA = "/var/lib/zigbee2mqtt"
 CONFIG = "/etc/zigbee2mqtt"
 LIBRARY = "/usr/local/lib/hearth/zigbee2mqtt"
+GUARD = f"{LIBRARY}/keep-network.cjs"
 UNIT = "zigbee2mqtt.service"
 TOKEN = "zigbee2mqtt/frontend-token"
 IPV6 = 6
-WITHIN = 180  # seconds: a radio that was never used forms its network in the first minute
+WITHIN = 90  # seconds: a radio that was never used forms its network in the first minute
 
 role = Role(
     provides=(
@@ -64,9 +65,10 @@ def zigbee2mqtt(here: Here) -> None:
     network.kept(name="Keep the Zigbee network", store=here.secrets, folder=DATA)
     unit = here.template("zigbee2mqtt.service.j2", f"/etc/systemd/system/{UNIT}", values=_unit_values(here))
     config = config_files(here)
+    guard = here.template("keep-network.cjs", GUARD)
     files.present(
         name="Configure Zigbee2MQTT",
-        files=[*check_files(here), *config],
+        files=[*check_files(here), guard, *config],
         check=f"sh {{candidate}} {{stage}} {release.path_of(APP, ident)} {DATA}",
     )
     files.present(name="Confine Zigbee2MQTT", files=[unit])
@@ -79,7 +81,7 @@ def zigbee2mqtt(here: Here) -> None:
         unit=UNIT,
         # It serves its frontend only once adapter and broker have answered.
         health=release.http_health(web, "/"),
-        restart_on=[*config, unit],
+        restart_on=[*config, guard, unit],
         ports=[web],
         within=WITHIN,
     )
@@ -195,5 +197,6 @@ def _unit_values(here: Here) -> dict[str, Any]:
         "current": release.current(APP),
         "data": DATA,
         "environment": f"{CONFIG}/environment",
+        "guard": GUARD,
         "device": _adapter(here).device,
     }

@@ -182,6 +182,7 @@ def unit(*devices: str, **data: Any) -> str:
         "current": "/opt/hearth/zigbee2mqtt/current",
         "data": DATA,
         "environment": "/e",
+        "guard": "/g",
         "device": device,
     }
     return str(place.render("zigbee2mqtt.service.j2", **values))
@@ -205,6 +206,14 @@ def test_without_a_stick_it_has_no_device_and_no_group() -> None:
 def test_it_is_started_again_for_ever_and_never_opens_its_setup_pages() -> None:
     lines = unit(**TCP).splitlines()
     assert {"Restart=always", "StartLimitIntervalSec=0", "Environment=Z2M_ONBOARD_NO_SERVER=1"} <= set(lines)
+
+
+def test_an_adapter_with_anothers_network_is_left_alone_unless_the_admin_says_so() -> None:
+    allowed = "Environment=HEARTH_OVERWRITE_ADAPTER=1"
+    (start,) = (line for line in unit(**TCP).splitlines() if line.startswith("ExecStart="))
+    assert start.split()[1:3] == ["--require", "/g"]
+    assert allowed not in unit(**TCP)
+    assert allowed in unit(**TCP, zigbee2mqtt_overwrite_adapter=True).splitlines()
 
 
 def test_two_guests_with_the_role_are_refused() -> None:
