@@ -91,10 +91,14 @@ class Plain(socketserver.ThreadingTCPServer):
         self.connections.append(request)
         super().process_request(request, client_address)  # type: ignore[arg-type]
 
-    def kill(self) -> None:
-        """As when its process is killed: nobody listens, and every connection is closed."""
+    def fall_silent(self) -> None:
+        """As when its guest dies: nobody listens, and nobody is told."""
         self.shutdown()
         self.server_close()
+
+    def kill(self) -> None:
+        """As when its process is killed: nobody listens, and every connection is closed."""
+        self.fall_silent()
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -147,6 +151,19 @@ def test_a_standby_broker_takes_over_and_gives_back(kept: contextlib.ExitStack) 
     kept.callback(again.kill)
     assert meanwhile.recv(100) == b"", "clients come back to the primary: two brokers would divide them"
     until(lambda: greeting(number) == b"first")
+
+
+def test_clients_of_a_broker_that_fell_silent_are_told(kept: contextlib.ExitStack) -> None:
+    run, number = brokers(BEHIND, OTHER)
+    first, second = Plain(BEHIND, number, b"first"), Plain(OTHER, number, b"second")
+    kept.callback(second.kill)
+    kept.callback(first.kill)
+    kept.enter_context(a_front(run, "hall"))
+    with socket.create_connection((DOOR, number), 10) as client:
+        assert client.recv(100) == b"first"
+        first.fall_silent()
+        client.settimeout(10)
+        assert client.recv(100) == b""
 
 
 def test_one_broker_alone_is_passed_on_unwatched(kept: contextlib.ExitStack) -> None:
