@@ -3,14 +3,14 @@
 # Connections that one guest's HAProxy holds at once.
 front_max_connections = 1000
 
-# How long a connection may be silent, once its request has come whole: WebSockets, event streams, slow answers.
+# How long a connection may be silent, once its request has come whole: WebSockets, event streams, answers.
 # (HAProxy's notation, e.g. "90s", "1h". Home Assistant's own clients say something every minute.)
 front_idle = "1h"
 
 # The same for what the front door passes on without looking, MQTT above all.
 front_door_idle = "24h"
 
-# After a reload (a renewed certificate, a new port) connections that there were stay with the old process, for at
+# After a reload (a renewed certificate, a new port) older connections stay with the old process, for at
 # most so long.
 front_drain = "24h"
 

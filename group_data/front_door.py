@@ -1,5 +1,5 @@
 """What an admin may tune about the front door: the one address for everything."""
 
-# A port that several guests serve goes to the first of them in the fleet file, and to the others only while that
+# A port that several guests serve goes to the first of them in the fleet file, to the others only while that
 # one is away. Named here, it is shared among all: "role.port" -> "roundrobin", "leastconn" or "source".
 front_door_balance: dict[str, str] = {}

@@ -15,7 +15,7 @@ mosquitto_max_connections = 500
 # The largest message, in bytes.
 mosquitto_max_message = 1_048_576
 
-# Messages that wait for a client, also retained ones when it subscribes; what is more is dropped. Keep it above the
+# Messages that wait for a client, also retained ones when it subscribes; more are dropped. Keep it above the
 # number of retained messages: Home Assistant would miss some, and a second broker is not bridged then.
 mosquitto_max_queued = 10_000
 
