@@ -43,6 +43,7 @@ role = Role(
     secrets=(
         "home-assistant/*",
         "mqtt/home-assistant-*",
+        "mqtt-salt/home-assistant-*",
         "postgresql/home-assistant",
         "ai-automation/token/*",
     ),
