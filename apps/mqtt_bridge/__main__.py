@@ -14,11 +14,12 @@ import queue
 import signal
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mqtt_bridge.link import ApartError, Heard, Link, Place, bridged, confirmed
-from mqtt_bridge.memory import Memory, decide, digest, load, save
+from mqtt_bridge.link import PATIENCE, ApartError, Heard, Link, Place, bridged, confirmed
+from mqtt_bridge.memory import Digest, Memory, decide, digest, load, save
 
 SIDES = ("primary", "standby")
 AGAIN = 1.0  # seconds between two tries: clients must not be back at the primary before we are
@@ -42,13 +43,15 @@ class Bridge:
         self.inbox: queue.Queue[Heard] = queue.Queue()
         self.links: dict[str, Link] = {}
         self.unmarked = False
-        self.pending: list[tuple[str, int, Any]] = []
+        self.unsure: deque[tuple[Any, str, Digest]] = deque()  # sent, but not confirmed by the broker yet
+        self.pending: list[tuple[str, int, Any]] = []  # marks, likewise
         self.told = ""  # why they are apart, as last said
 
     def serve(self) -> None:
         """Bring both to one state, then pass on what happens. Raises ApartError when one is lost."""
         self.inbox = queue.Queue()
         self.pending = []
+        self.unsure.clear()
         with contextlib.ExitStack() as stack:
             self.links = {
                 place.side: stack.enter_context(Link(place, self.guest, self.inbox)) for place in self.places
@@ -69,15 +72,26 @@ class Bridge:
         missing = dict(zip(SIDES, decide(self.memory, primary, standby, *reverted), strict=True))
         for side, messages in missing.items():
             for topic, payload in messages.items():
-                self.links[side].send(topic, payload, 1, retain=True)
-        both = {**primary, **standby, **missing["primary"], **missing["standby"]}
+                self.tell(side, topic, payload, qos=1, retain=True)
+        both = {*primary, *standby, *self.memory.entries}
         now = time.time()
-        for topic in {*both, *self.memory.entries}:
-            self.memory.note(topic, digest(both.get(topic)), now)
+        for topic in both - {*missing["primary"], *missing["standby"]}:
+            self.memory.note(topic, digest(primary.get(topic)), now)
+        self.settle()
         counts = ", ".join(f"{len(messages)} for the {side}" for side, messages in missing.items())
-        say(f"both brokers agree on {len(both)} retained messages; there were {counts}")
+        kept = sum(1 for topic in both if self.memory.agreed(topic))
+        say(f"both brokers agree on {kept} retained messages; there were {counts}")
         self.told = ""
         self.mark()
+
+    def settle(self) -> None:
+        """Wait until the brokers have what they were told. Raises ApartError when one does not say so."""
+        end = time.monotonic() + PATIENCE
+        while self.unsure:
+            if time.monotonic() > end or any(link.lost for link in self.links.values()):
+                raise ApartError("a broker did not take what the other one has")
+            time.sleep(0.01)
+            self.confirm()
 
     def reverted(self, side: str, retained: dict[str, bytes]) -> bool:
         """True where a broker lacks the last mark that it confirmed: it was killed, and is as last saved."""
@@ -94,6 +108,7 @@ class Bridge:
         while True:
             with contextlib.suppress(queue.Empty):
                 self.carry(self.inbox.get(timeout=MARK))
+            self.confirm()
             now = time.monotonic()
             if self.unmarked and now - marked >= MARK:
                 self.mark()
@@ -110,11 +125,22 @@ class Bridge:
         if not bridged(message.topic):
             return
         other = SIDES[1 - SIDES.index(heard.side)]
-        self.links[other].send(
-            message.topic, message.payload, message.qos, message.retain, getattr(message, "properties", None)
+        self.tell(
+            other,
+            message.topic,
+            message.payload,
+            qos=message.qos,
+            retain=message.retain,
+            properties=getattr(message, "properties", None),
         )
-        if message.retain and self.memory.note(message.topic, digest(message.payload), time.time()):
-            self.unmarked = True
+
+    def tell(
+        self, side: str, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Any = None
+    ) -> None:
+        """Send a message; a retained one so that its broker confirms it: only then both have it."""
+        info = self.links[side].send(topic, payload, max(qos, 1) if retain else qos, retain, properties)
+        if retain:
+            self.unsure.append((info, topic, digest(payload)))
 
     def mark(self) -> None:
         """Give both brokers a mark greater than any before: where it is retained, all before it is too."""
@@ -124,7 +150,11 @@ class Bridge:
         self.unmarked = False
 
     def confirm(self) -> None:
-        """Remember the marks that the brokers have confirmed."""
+        """Remember what the brokers have confirmed: retained messages, and marks."""
+        while self.unsure and confirmed(self.unsure[0][0]):
+            _, topic, found = self.unsure.popleft()
+            if self.memory.note(topic, found, time.time()):
+                self.unmarked = True
         for side, mark, info in self.pending:
             if confirmed(info):
                 self.memory.marks[side] = max(mark, self.memory.marks.get(side, 0))

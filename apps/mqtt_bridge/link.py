@@ -93,6 +93,7 @@ class Link:
         self.place, self.inbox = place, inbox
         self.own = f"{OWN}{guest}/"
         self._answers: queue.Queue[Any] = queue.Queue()
+        self.lost = False
         self._gathered: dict[str, bytes] = {}
         self._end = ""
         self._whole = threading.Event()
@@ -152,9 +153,11 @@ class Link:
         self._subscribe("#", SubscribeOptions(qos=2, noLocal=True, retainAsPublished=True, retainHandling=2))
         return dict(self._gathered)
 
-    def send(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Any = None) -> None:
+    def send(
+        self, topic: str, payload: bytes, qos: int, retain: bool, properties: Any = None
+    ) -> mqtt.MQTTMessageInfo:
         """Hand a message to the broker, with the properties that belong to it."""
-        self._client.publish(topic, payload, qos, retain, carried(properties))
+        return self._client.publish(topic, payload, qos, retain, carried(properties))
 
     def say(self, name: str, text: str) -> mqtt.MQTTMessageInfo:
         """Keep a word about this bridge at the broker."""
@@ -175,6 +178,7 @@ class Link:
             self.inbox.put(Heard(self.place.side, message))
 
     def _lose(self) -> None:
+        self.lost = True
         self._answers.put(None)
         self.inbox.put(Heard(self.place.side, None))
 
