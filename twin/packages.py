@@ -27,8 +27,16 @@ NEEDED = {
     "procps": "/usr/sbin/sysctl",
     "mount": "/usr/bin/mount",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+    "docker-registry": "/usr/bin/docker-registry",
+    "skopeo": "/usr/bin/skopeo",
+    "umoci": "/usr/bin/umoci",
 }
-_SERVICES = {"lxc": ("lxc", "lxc-net"), "tinyproxy": ("tinyproxy",), "openssh-server": ("ssh",)}
+_SERVICES = {
+    "lxc": ("lxc", "lxc-net"),
+    "tinyproxy": ("tinyproxy",),
+    "openssh-server": ("ssh",),
+    "docker-registry": ("docker-registry",),
+}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _OURS = "# by `twin up`, while it installs packages"
 

@@ -8,8 +8,8 @@ from hearth.errors import HearthError
 from hearth.values import VARIABLE, overrides
 from twin import cgroups, control, namespace, node_ssh, processes, proxy, up
 from twin.devices import start as devices
-from twin.execute import STANDINS
 from twin.home import PROJECT, Home
+from twin.registry import start as registry
 from twin.state import Twin
 
 STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
@@ -19,6 +19,7 @@ STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
   Python 3.14, which Home Assistant needs, is in every guest already: uv cannot fetch one here;
   the Zigbee adapter and its two devices, the house of MQTT entities and the phone are simulated: no radio,
   and a lamp's transitions are over at once; no push cloud: the phone is reached over its WebSocket alone;
+  Vaultwarden's image is a stand-in from the twin's own registry: a small program at its places, no vault;
   no vendor clouds, no mail; no DHCP and no DNS server on the networks;
   the fleet's gateways are the node itself: nothing is routed, the forward proxy is the only way out;
   free and /proc/meminfo in a guest show the machine's memory (the limit holds all the same).
@@ -38,7 +39,7 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     home = Home(**state["home"])
     checks = {
         f"network namespace {twin.netns}": twin.netns_file.exists() and namespace.pinned(twin),
-        **{role: processes.alive(twin, role) is not None for role in (*_ROLES, *devices.running(home))},
+        **{role: processes.alive(twin, role) is not None for role in _processes(home)},
     }
     if any(segment.proxy for segment in home.segments):
         checks[proxy.INNER] = processes.alive(twin, proxy.INNER) is not None
@@ -50,15 +51,21 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
         say(f"node {node.name}: https://{node.address}:8006, ssh {node.address}:{node.ssh_port}")
     if devices.addresses(home):
         say(f"Zigbee adapter (zstack, simulated): {devices.adapter(home)}")
+    if at := registry.address(home):
+        say(f"registry of images: http://{at.ip}:{registry.PORT}")
     for guest in guests:
         say(f"{guest['kind']} {guest['vmid']} {guest['name']}: {guest['status']}")
     version = "v2" if cgroups.unified() else "v1"
     disks = "image files: sizes are limits" if state.get("images") else "folders: sizes are recorded only"
     say(f"fleet {home.fleet}; cgroup {version}; disks are {disks}")
     say(STAND_INS)
-    for name, value in overrides({VARIABLE: str(STANDINS)}, PROJECT).items():
+    for name, value in overrides({VARIABLE: str(registry.standins(twin, home))}, PROJECT).items():
         say(f"  {name}: {value!r} instead of what group_data says")
     return all(checks.values())
+
+
+def _processes(home: Home) -> list[str]:
+    return [*_ROLES, *devices.running(home), *registry.running(home)]
 
 
 def _guests(twin: Twin) -> tuple[list[dict[str, str]], bool]:

@@ -17,6 +17,7 @@ from twin import base, cgroups, control, namespace, node_ssh, packages, processe
 from twin.devices import start as devices
 from twin.home import PROJECT, Home, dump, fleet_file, read_home
 from twin.real.disks import loops_work
+from twin.registry import start as registry
 from twin.state import Twin
 
 API = "api"
@@ -58,7 +59,8 @@ def up(twin: Twin, say: Callable[[str], None]) -> None:
         _start_api(twin, home, guest_base, restart=changed)
         node_ssh.start(twin, home)
         devices.start(twin, home, restart=fresh)
-        for role in (proxy.OUTER, API, node_ssh.ROLE, *devices.running(home)):
+        registry.start(twin, home, say)
+        for role in (proxy.OUTER, API, node_ssh.ROLE, *devices.running(home), *registry.running(home)):
             processes.must_live(twin, role)
     say(f"{home.nodes[0].name} is up: https://{home.nodes[0].address}:8006")
 
