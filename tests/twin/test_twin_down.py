@@ -79,7 +79,7 @@ def everyone(twin: Twin) -> dict[int, int]:
 
 
 def test_up_and_down_leave_the_machine_as_it_was(other: Twin, tmp_path: Path) -> None:
-    instances = sysctls.INSTANCES.read_text()
+    limits = {name: (sysctls.SYSTEM / name).read_text() for name in sysctls.NEEDED}
     before = machine()
     bring_up(other)
     up = machine()
@@ -93,7 +93,7 @@ def test_up_and_down_leave_the_machine_as_it_was(other: Twin, tmp_path: Path) ->
     gone(other, people)
     after = machine()
     assert after["routes"] == before["routes"]
-    assert sysctls.INSTANCES.read_text() == instances
+    assert {name: (sysctls.SYSTEM / name).read_text() for name in sysctls.NEEDED} == limits
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,14 @@ def test_without_root_one_sentence_says_so(argv: list[str]) -> None:
     assert "root" in done.stderr
 
 
-def test_the_inotify_limit_is_raised_once_and_restored_by_the_last_twin(
+def test_limits_are_raised_once_and_restored_by_the_last_twin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = tmp_path / "limit"
+    limit, high = tmp_path / "limit", tmp_path / "high"
     limit.write_text("128\n")
-    monkeypatch.setattr(sysctls, "INSTANCES", limit)
+    high.write_text("9999\n")
+    monkeypatch.setattr(sysctls, "SYSTEM", tmp_path)
+    monkeypatch.setattr(sysctls, "NEEDED", {"limit": 1024, "high": 1024})
     first, second = Twin("first", tmp_path / "home"), Twin("second", tmp_path / "home")
     for twin in (first, second):
         twin.make_directories()
@@ -202,3 +204,4 @@ def test_the_inotify_limit_is_raised_once_and_restored_by_the_last_twin(
     second.forget()
     sysctls.restore(second)
     assert limit.read_text().strip() == "128"
+    assert high.read_text().strip() == "9999"
