@@ -2,8 +2,8 @@
 
 - `fs.inotify.max_user_instances` (128 by default) is shared by all privileged guests: past about eleven,
   systemd dies quietly.
-- `kernel.keys.maxkeys` and `maxbytes` (200 keys, keyrings(7)) are shared by all unprivileged guests, whose root
-  is one user to the machine: past a handful of them, units fail at step KEYRING.
+- `kernel.keys.maxkeys` and `maxbytes` (200 keys, keyrings(7)) are shared by all unprivileged guests, whose
+  root is one user to the machine: past a handful of them, units fail at step KEYRING.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ role = Role(
         "postgresql/home-assistant",
         "ai-automation/token/*",
     ),
+    packages=("postgresql-client",),  # to look at the recorder, and for tests/verify
 )
 
 
