@@ -32,7 +32,6 @@ LIBRARY = "/usr/local/lib/hearth/vaultwarden"
 UNIT = "vaultwarden.service"
 TOKEN, SALT = "vaultwarden/admin-token", "vaultwarden/admin-token-salt"
 SCRATCH_PORT = 18444  # where a candidate is tried, on loopback
-WITHIN = 120  # seconds until it is healthy: a new version may have to convert its database
 SALT_BYTES = 32
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 INSTALLS = ("unpacked", "quadlet")
@@ -73,7 +72,7 @@ def vaultwarden(here: Here) -> None:
         health=release.http_health(_behind(here), "/alive"),
         restart_on=[config, unit],
         ports=[_behind(here)],
-        within=WITHIN,
+        within=here.number("starts_within"),
     )
 
 
@@ -127,7 +126,7 @@ def scripts(here: Here, found: Image, contained: bool) -> list[File]:
         "image": found.pinned,
         "contained": contained,
         "behind": _behind(here),
-        "within": WITHIN,
+        "within": here.number("starts_within"),
     }
     names = ("try", "copy", "dump", "restore")
     return [here.template(f"{name}.sh.j2", f"{LIBRARY}/{name}", values=values, mode="755") for name in names]
@@ -251,8 +250,8 @@ def _described(here: Here, found: Image, contained: bool) -> File:
         )
         quadlet.present(name="Confine Vaultwarden", quadlets=[described])
         return described
-    # Not by the link `current`: systemd 252 fails with EBUSY where one leads to RootDirectory. So a way back is
-    # the old unit; `active` keeps it.
+    # Not by the link `current`: systemd 252 fails with EBUSY where one leads to RootDirectory. So a way back
+    # is the old unit; `active` keeps it.
     values = {"release": release.path_of(APP, found.ident), "data": DATA, "environment": ENVIRONMENT}
     described = here.template("vaultwarden.service.j2", f"/etc/systemd/system/{UNIT}", values=values)
     files.present(name="Confine Vaultwarden", files=[described])

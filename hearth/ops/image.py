@@ -42,7 +42,7 @@ class Image:
         repository: with its registry, e.g. "docker.io/vaultwarden/server".
         digest: "sha256:" and 64 hexadecimal digits, of a manifest or of an index of manifests.
         tag: for people; what is taken is the digest alone.
-        insecure: the registry speaks plain HTTP, or TLS that nobody vouches for; the digest holds all the same.
+        insecure: the registry speaks plain HTTP, or TLS that nobody vouches for; the digest holds.
     """
 
     repository: str
@@ -72,18 +72,20 @@ class Image:
         layout = 'oci:"$TMPDIR/image:it"'
         return "\n".join(
             [
-                # No signature is asked for: the digest says which image is meant, and skopeo holds it to that.
-                f'skopeo --insecure-policy --tmpdir "$TMPDIR" copy --quiet --retry-times 2{verify} {source} {layout}',
+                # No signature is asked for: the digest says which image it is, and skopeo checks it.
+                f'skopeo --insecure-policy --tmpdir "$TMPDIR" copy --quiet --retry-times 2{verify} '
+                f"{source} {layout}",
                 'umoci raw unpack --rootless --image "$TMPDIR/image:it" rootfs',
-                f"skopeo inspect --config --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' {layout}"
-                " >environment",
-                # Folders that nobody may write into come along; without this they could not be removed either.
+                "skopeo inspect --config --format '{{range .Config.Env}}{{println .}}{{end}}' "
+                f"{layout} >environment",
+                # Folders that nobody may write into come along: those could not be removed either.
                 "chmod -R u+rwX rootfs",
                 *(f"mkdir -p rootfs/{folder}" for folder in MOUNTS),
                 *(f"mkdir -p rootfs/{file.rpartition('/')[0]}" for file in FILES),
                 # A link would lead out of the image, or to nowhere: a mount needs a file.
                 *(
-                    f"[ -f rootfs/{file} ] && [ ! -L rootfs/{file} ] || {{ rm -f rootfs/{file}; : >rootfs/{file}; }}"
+                    f"if [ -L rootfs/{file} ] || [ ! -f rootfs/{file} ]; then rm -f rootfs/{file}; "
+                    f": >rootfs/{file}; fi"
                     for file in FILES
                 ),
             ]

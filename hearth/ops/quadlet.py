@@ -31,12 +31,14 @@ def check(generator: str = GENERATOR, folder: str = FOLDER) -> str:
         generator: the program.
         folder: where the quadlets go, without the stage.
     """
-    return f"""[ -x {generator} ] || {{ echo 'this Podman knows no quadlets; that of Debian 13 does' >&2; exit 1; }}
+    return f"""[ -x {generator} ] ||
+  {{ echo 'this Podman knows no quadlets; that of Debian 13 does' >&2; exit 1; }}
 code=0
 said=$(QUADLET_UNIT_DIRS={{stage}}{folder} {generator} --dryrun 2>&1) || code=$?
 wrong=$(printf '%s\\n' "$said" | grep -E '^quadlet-generator.*: (converting|error|[^ ]+ is not)' || :)
 [ "$code" -eq 0 ] || [ -n "$wrong" ] || wrong=$said
-[ -n "$wrong" ] || [ "$(printf '%s\\n' "$said" | grep -c '^---.*\\.service---')" -gt 0 ] || wrong='it makes no service'
+made=$(printf '%s\\n' "$said" | grep -c '^---.*\\.service---' || :)
+[ -n "$wrong" ] || [ "$made" -gt 0 ] || wrong='it makes no service'
 [ -z "$wrong" ] || {{ printf '%s\\n' "$wrong" >&2; exit 1; }}"""
 
 

@@ -1,4 +1,4 @@
-"""Vaultwarden: it answers over TLS, nobody makes an account of his own, and its admin page is the admin's alone."""
+"""Vaultwarden: it answers over TLS, nobody signs up, and its admin page is the admin's alone."""
 
 from __future__ import annotations
 
@@ -91,8 +91,9 @@ def test_the_token_is_nowhere_on_the_guest(host: Any, under_test: UnderTest) -> 
     encoded = base64.b64encode(token.encode()).decode()
     places = "/etc /opt/hearth/vaultwarden/[!r]* /root /home /run/hearth /tmp /usr/local /var/lib /var/log"
     found = host.run(
-        f"umask 077; mkdir -p /run/hearth; p=$(mktemp /run/hearth-pattern.XXXXXX); base64 -d <<<{encoded} >$p; "
-        f"grep -rlFI -D skip -f $p {places} /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null; rm -f $p"
+        f"umask 077; p=$(mktemp /run/hearth-pattern.XXXXXX); base64 -d <<<{encoded} >$p; "
+        f"grep -rlFI -D skip -f $p {places} /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null; "
+        "rm -f $p"
     )
     assert found.stdout.split() == []
 

@@ -6,6 +6,7 @@ same words (src/config.rs), has the parts of its interface that a deploy touches
 src/api/core/mod.rs, src/api/identity.rs), and keeps users and invitations in SQLite as Vaultwarden does.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -33,9 +34,9 @@ TRIED = os.environ.get("JOB_POLL_INTERVAL_MS") == "0"
 REGISTER = re.compile(r"/(api|identity)/accounts/register(/[a-z-]+)?")
 LEVEL = re.compile(r"(off|error|warn|info|debug|trace)(,[^,=]+=(off|error|warn|info|debug|trace))*")
 TABLES = """
-CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (version TEXT PRIMARY KEY, run_on TEXT DEFAULT CURRENT_TIMESTAMP);
+CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (version TEXT PRIMARY KEY, run_on TEXT);
 CREATE TABLE IF NOT EXISTS invitations (email TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS users (uuid TEXT PRIMARY KEY, created_at TEXT NOT NULL, email TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS users (uuid TEXT PRIMARY KEY, created_at TEXT, email TEXT NOT NULL UNIQUE);
 """
 sessions: set[str] = set()
 hashing = threading.Lock()  # 64 MiB each
@@ -175,8 +176,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         if cookie:
             self.send_header("Set-Cookie", cookie)
-        self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # HAProxy's check leaves as soon as it has the status
+            self.end_headers()
+            self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: paths may hold tokens."""

@@ -64,7 +64,7 @@ def start(twin: Twin, home: Home, say: Callable[[str], None]) -> None:
 
 
 def standins(twin: Twin, home: Home) -> Path:
-    """A file of what this twin does in another way than production: twin/standins.yaml, and its own images."""
+    """What this twin does in another way than production: twin/standins.yaml, and its own images."""
     if "images_of" not in twin.load():
         return STANDINS
     own = {"vaultwarden_image": reference(twin, home, "1"), "vaultwarden_image_insecure": True}
