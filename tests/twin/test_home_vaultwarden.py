@@ -228,4 +228,6 @@ def test_a_restarted_guest_brings_it_back(vault: Vault) -> None:
     vault.home.task("POST", vault.guest, "/status/shutdown", timeout=60)
     vault.home.task("POST", vault.guest, "/status/start")
     until(lambda: vault.home.ends(vault.guest, f"curl -sf --noproxy '*' {PLAIN}/alive") == 0, BACK)
-    vault.deploy().silent()
+    process = vault.process
+    vault.deploy().went_well()
+    assert vault.process == process, "nothing was left for a deploy to mend"
