@@ -15,7 +15,7 @@ USER = "homeassistant"
 UNIT = f"{NAME}.service"
 LIBRARY = f"/usr/local/lib/hearth/{NAME}"
 TOKEN = f"/etc/hearth/{NAME}/token"
-WITHIN = 300  # seconds until it is healthy; the first start compiles everything
+WITHIN = 180  # seconds until it is healthy; the first start compiles everything
 EDITED = ("automations", "scripts", "scenes")  # by the web interface: ours to create, never to change
 
 

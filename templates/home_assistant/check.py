@@ -68,7 +68,11 @@ def trouble(code: int, out: str, err: str) -> list[str]:
     log, _, _ = out.partition("\n{\n")
     report = report_in(out)
     if report is None:
-        return [line for line in (err + out).splitlines() if line.strip()][-20:] or [f"exit code {code}"]
+        lines = [line for line in f"{err}\n{out}".splitlines() if line.strip()]
+        # It says why, and then stumbles over having nothing to report: its own traceback helps nobody.
+        return (
+            [line for line in lines if line.startswith("Fatal error")] or lines[-20:] or [f"exit code {code}"]
+        )
     said = [
         f"{where}: {text}"
         for kind in ("errors", "warnings")
