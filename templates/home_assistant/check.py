@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 WITHIN = 240  # seconds; the first time everything is compiled
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 BAD = re.compile(r"^(?:ERROR|CRITICAL):|contains duplicate key")
 
 
@@ -65,6 +66,7 @@ def trouble(code: int, out: str, err: str) -> list[str]:
         out: its output: log lines, then one JSON object.
         err: its error output.
     """
+    out, err = COLOURS.sub("", out), COLOURS.sub("", err)
     log, _, _ = out.partition("\n{\n")
     report = report_in(out)
     if report is None:

@@ -329,7 +329,7 @@ def report(errors: Any = (), warnings: Any = ()) -> str:
         (0, f"ERROR:homeassistant.components.automation:failed\n{report()}", "", "automation:failed"),
         (0, report(), "WARNING:annotatedyaml.loader:contains duplicate key", "duplicate"),
         (1, report(), "", "ended with 1"),
-        (1, "Fatal error while loading config: boom", "Traceback\npassword", "boom"),
+        (1, "\x1b[31mFatal error while loading config:\x1b[0m boom", "Traceback\npassword", "boom"),
         (1, "", "something else", "something else"),
         (0, "", "", "exit code 0"),
     ],
