@@ -106,7 +106,7 @@ flock -w {job.within} 9 || {{ echo 'another build on this guest does not end' >&
 scratch=$(mktemp -d "$home/scratch.XXXXXX")
 trap 'rm -rf "$scratch" "$inbox"; [ -e "$release/{COMPLETE}" ] || rm -rf "$release"' EXIT
 trap 'exit 1' HUP INT TERM
-find "$home" -maxdepth 1 \\( -name 'scratch.*' -o -name 'inbox.*' \\) \\
+find "$home" -maxdepth 1 \\( -name 'scratch.*' -o -name 'inbox.*' -mmin +120 \\) \\
   ! -path "$scratch" ! -path "$inbox" -exec rm -rf {{}} +
 rm -rf "$release"
 group=$(id -gn "$builder")
