@@ -21,6 +21,8 @@ from tests.twin.handle import until
 from tests.twin.home_kit import Done, Home
 from twin.home import PROJECT
 
+pytestmark = pytest.mark.slow
+
 STANDINS = Path(os.environ.get("HEARTH_OVERRIDES", PROJECT / "twin/standins.yaml"))
 CONFIG = "/var/lib/home-assistant"
 UNIT = "home-assistant.service"
