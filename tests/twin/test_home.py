@@ -22,6 +22,16 @@ MAY_BE_THERE = {
     "Base | Install security updates every day",
     "Base | Keep the time",
     "Base | Run the guest agent",
+    # What only the program itself can say, once it is there, and what another role of the guest brought.
+    "Ai automation | Remove rules that are no more",
+    "Home assistant | Keep the password of Home Assistant's owner",
+    "Home assistant | Let Home Assistant believe the proxy before it, and nobody else",
+    "Home assistant | See that all of Home Assistant runs",
+    "Mosquitto | Have no bridge at the first broker",
+    "Postgresql | Find PostgreSQL 15",
+    "Postgresql | Follow the primary",
+    "Postgresql | Restart PostgreSQL where a setting asks for it",
+    "Zigbee2mqtt | Install Node.js",
 }
 
 
