@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint twin-up twin-down setup
+.PHONY: demo test test-all test-long lint twin-up twin-down setup
 
 setup: $(STAMP)
 
@@ -16,12 +16,16 @@ demo: setup
 
 # Two processes where nothing is shared; one twin for all that needs real guests. tests/verify runs in there.
 test: setup
-	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile tests/unit tests/api tests/live
-	$(PYTHON) -m pytest -m "not slow" tests/twin
+	$(PYTHON) -m pytest -m "not slow and not long" -n 2 --dist loadfile tests/unit tests/api tests/live
+	$(PYTHON) -m pytest -m "not slow and not long" tests/twin
 
 test-all: setup lint
-	$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/api tests/live
-	$(PYTHON) -m pytest tests/twin
+	$(PYTHON) -m pytest -m "not long" -n 2 --dist loadfile tests/unit tests/api tests/live
+	$(PYTHON) -m pytest -m "not long" tests/twin
+
+# Services stopped, killed, updated and rolled back, one after the other: an hour or more.
+test-long: setup
+	$(PYTHON) -m pytest -m long tests/twin
 
 lint: setup
 	$(PYTHON) -m ruff check .

@@ -1,7 +1,7 @@
 """A newer Python for the guests' base: Debian 12 has 3.11, and Home Assistant needs 3.14.
 
-At home uv brings one from the Internet, from a place that a twin does not reach. Here it is Debian's own, of a
-later suite, with the libraries that it was built against beside it: the rest of the guest keeps Debian 12's.
+At home uv brings one from the Internet, from a place that a twin does not reach. Here it is Debian's own, of
+a later suite, with the libraries that it was built against beside it: the rest of the guest keeps its own.
 """
 
 from __future__ import annotations

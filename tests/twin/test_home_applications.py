@@ -15,7 +15,7 @@ from tests.twin import little_hub
 from tests.twin.home_kit import Done, Home
 from twin.home import PROJECT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 HUB, AUTOMATION = "mcp-hub.service", "ai-automation.service"
 LITTLE = {
     "mcp_hub_command": "{runtime}/bin/node {release}/server.js",

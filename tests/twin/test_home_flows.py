@@ -69,7 +69,7 @@ def test_the_flows_work_and_none_is_skipped(home: Home) -> None:
     assert flows(home) == set()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("what", STOPPED)
 def test_a_flow_fails_when_a_service_of_its_path_is_stopped(home: Home, what: str) -> None:
     guest, unit, needing = STOPPED[what]
@@ -78,7 +78,7 @@ def test_a_flow_fails_when_a_service_of_its_path_is_stopped(home: Home, what: st
     await_flows(home)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_adapter_all_flows_fail_and_come_back_unaided(home: Home) -> None:
     device(home, "unplug")
     try:
@@ -88,7 +88,7 @@ def test_without_the_adapter_all_flows_fail_and_come_back_unaided(home: Home) ->
     await_flows(home)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_database_all_flows_go_on_and_history_returns(home: Home) -> None:
     home.task("POST", "database", "/status/stop")
     try:
@@ -98,13 +98,13 @@ def test_without_the_database_all_flows_go_on_and_history_returns(home: Home) ->
     until(lambda: home.verify("-k", "home_assistant or postgresql").code == 0 or None, RETURN)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_second_broker_all_flows_go_on(home: Home) -> None:
     with stopped(home, "mqtt-standby", "mosquitto.service"):
         assert flows(home) == set()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_first_broker_clients_find_the_second_at_the_front_door(home: Home) -> None:
     """A login, a retained message and a new one, at the address that phones and devices know."""
     with stopped(home, "comms", "mosquitto.service"):
@@ -112,7 +112,7 @@ def test_without_the_first_broker_clients_find_the_second_at_the_front_door(home
     await_flows(home)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_after_a_power_cut_the_guests_boot_in_any_order_and_the_flows_return(home: Home) -> None:
     """The worst order: whoever needs others first, whoever is needed last."""
     guests = ["home-assistant", "comms", "mqtt-standby", "data", "database"]

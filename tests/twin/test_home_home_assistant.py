@@ -21,7 +21,7 @@ from tests.twin.handle import until
 from tests.twin.home_kit import Done, Home
 from twin.home import PROJECT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 STANDINS = Path(os.environ.get("HEARTH_OVERRIDES", PROJECT / "twin/standins.yaml"))
 CONFIG = "/var/lib/home-assistant"

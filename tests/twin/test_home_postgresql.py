@@ -76,9 +76,9 @@ def scratch(home: Home) -> Iterator[str]:
         pytest.param(
             '{"no_such_setting": 1}',
             'unrecognized configuration parameter "no_such_setting"',
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
-        pytest.param('{"wal_level": "minimal"}', "WAL streaming", marks=pytest.mark.slow),
+        pytest.param('{"wal_level": "minimal"}', "WAL streaming", marks=pytest.mark.long),
     ],
 )
 def test_a_broken_configuration_is_refused_in_postgresqls_words_and_the_old_one_goes_on(
@@ -92,7 +92,7 @@ def test_a_broken_configuration_is_refused_in_postgresqls_words_and_the_old_one_
     assert ask(home, PRIMARY, "SELECT 1") == "1"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_setting_is_reloaded_where_postgresql_can_and_restarts_it_where_it_must(home: Home) -> None:
     before = [process(home, guest) for guest in (PRIMARY, REPLICA)]
     store = home.secrets
@@ -115,7 +115,7 @@ def test_a_setting_is_reloaded_where_postgresql_can_and_restarts_it_where_it_mus
     arrives(home)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_copy_that_is_cut_off_is_never_started_and_taken_anew(home: Home, scratch: str) -> None:
     home.said(REPLICA, f"systemctl stop {UNIT} && rm -rf {DATA}")
     # Everything of it dies at once, as in a power cut.
@@ -136,7 +136,7 @@ def test_a_copy_that_is_cut_off_is_never_started_and_taken_anew(home: Home, scra
     assert ask(home, REPLICA, "SELECT count(*) FROM scratch") == "200000"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_copy_that_was_whole_is_taken_up_after_a_cut(home: Home) -> None:
     home.said(REPLICA, f"systemctl stop {UNIT} && mv {DATA} {DATA}.hearth-new")
     deploy(home, limit=("--limit", REPLICA)).went_well()
@@ -144,7 +144,7 @@ def test_a_copy_that_was_whole_is_taken_up_after_a_cut(home: Home) -> None:
     assert home.said(REPLICA, f"ls {DATA}/..").split() == ["main"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_empty_primary_is_made_while_a_replica_has_the_databases(home: Home) -> None:
     home.said(PRIMARY, f"systemctl stop {UNIT} && mv {DATA} {DATA}.aside")
     try:
@@ -165,7 +165,7 @@ def test_a_killed_primary_comes_back_by_itself_and_the_replica_follows(home: Hom
     arrives(home)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_replica_serves_reads_while_the_primarys_guest_is_gone_and_follows_again(home: Home) -> None:
     home.task("POST", PRIMARY, "/status/stop")
     assert ask(home, REPLICA, "SELECT count(*) > 0 FROM pg_database") == "t"
@@ -200,7 +200,7 @@ def test_a_dump_brings_back_what_was_lost_while_clients_are_connected(home: Home
     deploy(home).silent()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_replica_that_fell_too_far_behind_is_reported_and_copied_anew_only_when_named(home: Home) -> None:
     little = "postgresql_slot_keep=64"
     deploy(home, little).went_well()
@@ -221,7 +221,7 @@ def test_a_replica_that_fell_too_far_behind_is_reported_and_copied_anew_only_whe
     deploy(home).silent()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_promotion_and_the_way_back(home: Home) -> None:
     """The replica becomes the primary; the old one stays down, and holds its data until it is named."""
     done = subprocess.run(

@@ -18,7 +18,7 @@ from tests.twin.home_kit import Done, Home
 from twin.home import Home as Addresses
 from twin.registry import start as registry
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 UNIT = "vaultwarden.service"
 CONVERTED = "__diesel_schema_migrations"  # what was done to the database, by the versions that did it
 DATA = "/var/lib/vaultwarden"
