@@ -96,6 +96,7 @@ def _interrupted_is_not_success(run: Run) -> None:
     # is noted too, no further step begins, and the exit code is still true.
     def stopped(*_: object) -> None:
         run.interrupted = True
+        sys.unraisablehook = lambda _: None  # it would print what is being ended, with a traceback
         click.echo("Interrupted: what was done stays; run again to converge.", err=True)
         sys.exit(INTERRUPTED)
 
