@@ -126,6 +126,7 @@ class Home:
             "HEARTH_SECRETS": str(self.secrets_file),
             "HEARTH_AGE_KEY_FILE": str(self.age_key),
             "HEARTH_STATE_DIR": str(self.state_dir),
+            "HEARTH_OVERRIDES": "",  # what stands in the project's own group_data holds
         }
         return {"HEARTH_FLEET": str(self.fleet_file), **(own if self.own_secrets else {})}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -15,6 +16,7 @@ from hearth.fleet.model import Guest
 
 OURS = {"path": "apps/ai_automation"}
 UNIT = "ai-automation.service"
+PROBED = 60  # seconds: it looks for its neighbours every half a minute, and may have started before them
 
 
 class Automations:
@@ -45,11 +47,17 @@ def automations(under_test: UnderTest, guest: Guest) -> Automations:
 
 
 def test_it_is_well_and_so_is_what_it_acts_through(automations: Automations, under_test: UnderTest) -> None:
-    status, health = automations.ask("/health", token=None)
-    assert (status, health["status"]) == (200, "ok")
-    assert health["mqtt"] == "connected"
-    for role in ("home_assistant", "mcp_hub"):
-        assert health[role] == ("ok" if under_test.fleet.with_role(role) else "not_configured")
+    present = {role: bool(under_test.fleet.with_role(role)) for role in ("home_assistant", "mcp_hub")}
+    wanted = {role: "ok" if there else "not_configured" for role, there in present.items()}
+    deadline = time.monotonic() + PROBED
+    while True:
+        status, health = automations.ask("/health", token=None)
+        found = {role: health[role] for role in wanted}
+        if found == wanted or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    assert (status, health["status"], health["mqtt"]) == (200, "ok", "connected")
+    assert found == wanted
 
 
 def test_its_rules_are_those_of_group_data(automations: Automations, under_test: UnderTest) -> None:
