@@ -43,6 +43,7 @@ def start(twin: Twin, role: str, argv: Sequence[str], env: Mapping[str, str] | N
     Returns:
         Its process id.
     """
+    _end_forgotten(twin, list(argv))
     with (twin.logs / f"{role}.log").open("ab") as log:
         process = subprocess.Popen(
             # In its group before it runs at all: a killed `up` loses nothing.
@@ -58,6 +59,18 @@ def start(twin: Twin, role: str, argv: Sequence[str], env: Mapping[str, str] | N
     known[role] = {"pid": process.pid, "started": started_at(process.pid)}
     write_json(_file(twin), known)
     return process.pid
+
+
+def _end_forgotten(twin: Twin, argv: list[str]) -> None:
+    """End the same program of an `up` that was killed before it could remember it: it holds the port."""
+    known = {entry["pid"] for entry in read_json(_file(twin)).values()}
+    for pid in map(int, cgroups.helpers(twin.cgroup).read_text().split()):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+            # `nsenter ... -- PROGRAM` has become PROGRAM, or is still the shell before it.
+            same = len(words) > 1 and (argv[-len(words) :] == words or words[-len(argv) :] == argv)
+            if same and pid not in known:
+                os.kill(pid, signal.SIGKILL)
 
 
 def alive(twin: Twin, role: str) -> int | None:

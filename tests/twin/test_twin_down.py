@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -131,6 +132,20 @@ def test_up_that_was_killed_is_finished_by_up_and_removed_by_down(other: Twin, m
     people = everyone(other)
     down(other)
     gone(other, people)
+
+
+@pytest.mark.parametrize("role", ["proxy-outside", "proxy-inside"])
+def test_what_a_killed_up_started_and_could_not_remember_is_ended_by_the_next(other: Twin, role: str) -> None:
+    """It holds the port that its successor needs."""
+    bring_up(other)
+    memory = other.private / "processes.json"
+    known = read_json(memory)
+    forgotten = known.pop(role)
+    memory.write_text(json.dumps(known))
+    bring_up(other)
+    subprocess.run(command(other, "status"), check=True, capture_output=True, cwd=PROJECT)
+    assert started_at(forgotten["pid"]) != forgotten["started"]
+    down(other)
 
 
 def test_down_of_a_half_made_twin_leaves_nothing(other: Twin) -> None:
