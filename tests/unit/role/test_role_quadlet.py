@@ -16,6 +16,7 @@ from roles import vaultwarden
 # Podman's own, in one program (its tags leave out what only containers need).
 MODULE = "github.com/containers/podman/v5"
 VERSION = "v5.4.2"
+GO = "/usr/local/go/bin"  # where Go's own archive goes (go.dev/doc/install), which is in nobody's path at first
 TAGS = "remote exclude_graphdriver_btrfs containers_image_openpgp"
 GOOD = "[Container]\nImage=docker.io/a/b@sha256:aa\n"
 PODMAN_4 = """#!/bin/sh
@@ -33,8 +34,9 @@ def generator(request: pytest.FixtureRequest) -> str:
         module = built.parent / "build"
         module.mkdir(exist_ok=True)
         (module / "go.mod").write_text(f"module quadlet\n\ngo 1.22.8\n\nrequire {MODULE} {VERSION}\n")
-        command = ["go", "build", "-mod=mod", "-tags", TAGS, "-o", "quadlet", f"{MODULE}/cmd/quadlet"]
-        env = {**os.environ, "CGO_ENABLED": "0"}
+        go = shutil.which("go", path=f"{os.environ.get('PATH', os.defpath)}:{GO}") or "go"
+        command = [go, "build", "-mod=mod", "-tags", TAGS, "-o", "quadlet", f"{MODULE}/cmd/quadlet"]
+        env = {"HOME": str(module), **os.environ, "CGO_ENABLED": "0"}
         done = subprocess.run(
             command, cwd=module, env=env, capture_output=True, text=True, timeout=600, check=False
         )
