@@ -16,7 +16,7 @@ from roles import vaultwarden
 # Podman's own, in one program (its tags leave out what only containers need).
 MODULE = "github.com/containers/podman/v5"
 VERSION = "v5.4.2"
-GO = "/usr/local/go/bin"  # where Go's own archive goes (go.dev/doc/install), which is in nobody's path at first
+GO = "/usr/local/go/bin"  # where go.dev/doc/install puts it; it may be in nobody's path
 TAGS = "remote exclude_graphdriver_btrfs containers_image_openpgp"
 GOOD = "[Container]\nImage=docker.io/a/b@sha256:aa\n"
 PODMAN_4 = """#!/bin/sh
