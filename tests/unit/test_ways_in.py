@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-all", "lint", "twin-up", "twin-down"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-all", "test-long", "lint", "twin-up", "twin-down"])
 def test_make_has_the_target(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
