@@ -50,7 +50,7 @@ role = Role(
 @role.deploy
 def vaultwarden(here: Here) -> None:
     """Take the image, try it with the settings on a copy of the vault, and run it."""
-    _only_one(here)
+    here.refuse_a_second_guest("each would have a vault of its own and the same admin token")
     found = image.image(here.value("image"), bool(here.value("image_insecure")))
     contained = _contained(here)
     _taken(found, contained)
@@ -74,16 +74,6 @@ def vaultwarden(here: Here) -> None:
         ports=[_behind(here)],
         within=here.number("starts_within"),
     )
-
-
-def _only_one(here: Here) -> None:
-    guests = [guest.name for guest in here.fleet.with_role(here.role.name)]
-    if len(guests) > 1:
-        raise HearthError(
-            "deploy vaultwarden",
-            f"{', '.join(guests)} have the role: each would have a vault of its own and the same admin token",
-            "give it to one guest",
-        )
 
 
 def _contained(here: Here) -> bool:

@@ -123,6 +123,20 @@ class Here:
             )
         return found
 
+    def refuse_a_second_guest(self, why: str) -> None:
+        """Refuse a role that only one guest of the fleet can have.
+
+        Raises:
+            HearthError: several have it; `why` says what they would share.
+        """
+        guests = [guest.name for guest in self.fleet.with_role(self.role.name)]
+        if len(guests) > 1:
+            raise HearthError(
+                f"deploy {self.role.name}",
+                f"{', '.join(guests)} have the role: {why}",
+                "give it to one guest",
+            )
+
     def port(self, name: str) -> Port:
         """A port of this role by its name; KeyError when there is none."""
         return self.role.port(name)

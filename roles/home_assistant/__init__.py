@@ -54,7 +54,7 @@ role = Role(
 @role.deploy
 def home_assistant(here: Here) -> None:
     """Install, configure, start, and set up inside."""
-    only_one(here)
+    here.refuse_a_second_guest("clients would not know which one is meant")
     install = here.value("install")
     if install not in INSTALLS:
         raise HearthError(
@@ -69,14 +69,3 @@ def home_assistant(here: Here) -> None:
     found = (core if install == "core" else container)(here, BEHIND, web)
     settle(here, BEHIND, web, found.wanted_levels, found.domains)
     keep_token(here)
-
-
-def only_one(here: Here) -> None:
-    """Refuse a second Home Assistant: its tokens, its owner and its database are the fleet's."""
-    guests = [guest.name for guest in here.fleet.with_role(here.role.name)]
-    if len(guests) > 1:
-        raise HearthError(
-            "deploy home_assistant",
-            f"{' and '.join(guests)} have the role",
-            "give it to one guest: clients would not know which one is meant",
-        )

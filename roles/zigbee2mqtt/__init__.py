@@ -55,7 +55,7 @@ role = Role(
 @role.deploy
 def zigbee2mqtt(here: Here) -> None:
     """Build the release, keep the network, and start it once its own code has accepted the settings."""
-    _only_one(here)
+    here.refuse_a_second_guest("they would share one network key and one MQTT topic")
     ident = _built(here)
     shell.ensure(
         name="Give Zigbee2MQTT its user and data folder",
@@ -85,16 +85,6 @@ def zigbee2mqtt(here: Here) -> None:
         ports=[web],
         within=WITHIN,
     )
-
-
-def _only_one(here: Here) -> None:
-    guests = [guest.name for guest in here.fleet.with_role(here.role.name)]
-    if len(guests) > 1:
-        raise HearthError(
-            "deploy zigbee2mqtt",
-            f"{', '.join(guests)} have the role: they would share one network key and one MQTT topic",
-            "give it to one guest",
-        )
 
 
 def _built(here: Here) -> str:

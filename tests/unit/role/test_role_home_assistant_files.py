@@ -205,7 +205,7 @@ def test_settings_follow_from_fleet_and_group_data(install: str, agent: str) -> 
 def test_a_second_home_assistant_is_refused() -> None:
     run = FakeRun(fleet(HOME, guest("other", 144, "home_assistant")))
     with pytest.raises(HearthError, match="one guest"):
-        sys.modules["roles.home_assistant"].only_one(run.here("ha", "home_assistant"))
+        run.roles["home_assistant"].deployer(run.here("ha", "home_assistant"))
 
 
 # -------------------------------------------------------------------- the appliance
