@@ -46,7 +46,7 @@ def grep(home: Home, guest: str, patterns: set[bytes], files: str) -> list[str]:
         input=b"\n".join(sorted(patterns)) + b"\n",
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,  # a whole guest is searched
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().split()
