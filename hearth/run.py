@@ -19,6 +19,7 @@ from hearth.fleet.loader import load_fleet
 from hearth.known_hosts import KnownHosts
 from hearth.options import Options
 from hearth.path import addresses_on_path, guests_on_path
+from hearth.phones.registry import Phones, load_phones, phones_file
 from hearth.pki import Authority
 from hearth.proxmox.address import address_in
 from hearth.role.catalogue import load_roles
@@ -86,6 +87,11 @@ class Run:
     def authority(self) -> Authority:
         """The fleet's certificate authority."""
         return Authority(self.secrets)
+
+    @cached_property
+    def phones(self) -> Phones:
+        """The phones that may come in from outside."""
+        return load_phones(phones_file(self.fleet_file, self.environ))
 
     @cached_property
     def known_hosts(self) -> KnownHosts:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 import hearth
+from hearth.cli.android import android
 from hearth.cli.doctor import doctor
 from hearth.cli.fleet import check_fleet
 from hearth.cli.importing import import_home
@@ -48,6 +49,7 @@ def fleet() -> None:
 
 
 fleet.add_command(check_fleet)
+cli.add_command(android)
 cli.add_command(doctor)
 cli.add_command(import_home)
 cli.add_command(node_key)

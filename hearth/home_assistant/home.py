@@ -87,6 +87,11 @@ class Home:
         self.secrets.put(_told(what), fingerprint)
         self.secrets.save()
 
+    def untell(self, what: str) -> None:
+        """Forget the print, on disk, at once."""
+        self.secrets.remove(_told(what))
+        self.secrets.save()
+
 
 def _told(what: str) -> str:
     return f"home-assistant/told/{what.replace('_', '-')}"

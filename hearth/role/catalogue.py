@@ -13,6 +13,7 @@ from hearth.errors import HearthError
 from hearth.role.declaration import Role
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+PACKAGE = "roles"
 
 
 def load_roles(directory: Path) -> dict[str, Role]:
@@ -32,10 +33,19 @@ def load_roles(directory: Path) -> dict[str, Role]:
     """
     if not directory.is_dir():
         raise HearthError(f"load the roles of {directory}", "there is no such folder")
+    _make_package(directory)
     roles = {name: _load(name, path) for name, path in sorted(_files(directory).items())}
     for role in roles.values():
         _check_needs(role, roles)
     return roles
+
+
+def _make_package(directory: Path) -> None:
+    """A package `roles`, so that `from roles.greeter.inner import ...` works wherever the program was started."""
+    package = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
+    paths = list(getattr(package, "__path__", ()))
+    if str(directory) not in paths:
+        package.__path__ = [*paths, str(directory)]
 
 
 def _files(directory: Path) -> dict[str, Path]:
@@ -74,7 +84,7 @@ def _load(name: str, path: Path) -> Role:
 
 def _import(name: str, path: Path) -> ModuleType:
     # Under `roles.`, so that a role named like a Python module (`time`) hides nothing.
-    full_name = f"roles.{name}"
+    full_name = f"{PACKAGE}.{name}"
     folder = [str(path.parent)] if path.name == "__init__.py" else None
     spec = importlib.util.spec_from_file_location(full_name, path, submodule_search_locations=folder)
     if spec is None or spec.loader is None:

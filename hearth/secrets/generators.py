@@ -22,6 +22,7 @@ from hearth.secrets.store import SecretStore
 from hearth.secrets.value import Secret
 
 ALPHABET = string.ascii_letters + string.digits  # survives every quoting; 5.95 bits a character
+READABLE = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that looks like something else: no l, o, 0, 1
 SALT_BYTES = 12  # SALT_LEN, mosquitto 2.0 src/password_mosq.h; the broker refuses any other length
 ITERATIONS = 101  # PW_DEFAULT_ITERATIONS, same file
 HASH_BYTES = 64
@@ -30,6 +31,12 @@ HASH_BYTES = 64
 def password(length: int = 32) -> str:
     """A random password of letters and digits (32 characters: 190 bits)."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def passphrase() -> str:
+    """A random passphrase for people to type: four groups of five (20 characters: 100 bits)."""
+    groups = ("".join(secrets.choice(READABLE) for _ in range(5)) for _ in range(4))
+    return "-".join(groups)
 
 
 def ssh_key() -> str:

@@ -10,6 +10,7 @@ from hearth.home_assistant.entries import Upload, WantedEntry
 from hearth.home_assistant.integrations import Entries, Whole
 from hearth.home_assistant.login import Owner
 from hearth.home_assistant.people import Onboarded, Password, Tokens
+from hearth.home_assistant.phones import PhoneLogin, PhoneLogins
 from hearth.home_assistant.preferences import Http, Levels, Settings
 from hearth.ops import home_assistant
 from hearth.role.acl import service_user
@@ -38,7 +39,12 @@ def settle(
         domains: integrations that our files configure: they must be set up in the end.
     """
     further = [("Set the levels of Home Assistant's log", Levels(levels))] if levels else []
-    for name, duty in [*duties(here, web), *further, ("See that all of Home Assistant runs", Whole(domains))]:
+    for name, duty in [
+        *duties(here, web),
+        *phones(here),
+        *further,
+        ("See that all of Home Assistant runs", Whole(domains)),
+    ]:
         home_assistant.settled(name=name, duty=duty, port=port)
 
 
@@ -54,6 +60,28 @@ def duties(here: Here, web: dict[str, Any]) -> list[tuple[str, Duty]]:
         ("Set Home Assistant's location, units and backup", settings(here)),
         ("Set up Home Assistant's integrations", Entries(wanted_entries(here), unwanted)),
     ]
+
+
+def phones(here: Here) -> list[tuple[str, Duty]]:
+    """The logins of phones, where there is or was one.
+
+    Raises:
+        HearthError: a phone is listed, and the secrets do not have its password.
+    """
+    there = here.phones
+    if not there.present and not there.ended:
+        return []
+    logins: list[PhoneLogin] = []
+    for name in there.names:
+        found = here.secrets.find(f"phone/{name}/home-assistant")
+        if found is None:
+            raise HearthError(
+                f"let the phone {name} into Home Assistant",
+                "the secrets have no password for it",
+                f"hearth android add {name}, or hearth android revoke {name}",
+            )
+        logins.append(PhoneLogin(name, found.reveal()))
+    return [("Let the phones into Home Assistant, and no others", PhoneLogins(tuple(logins), there.gone))]
 
 
 def owner(here: Here) -> Owner:

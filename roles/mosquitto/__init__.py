@@ -70,7 +70,7 @@ def mosquitto(here: Here) -> None:
 
 def broker_files(here: Here) -> Broker:
     """All of the broker's files on this guest."""
-    users = mqtt_users(here.fleet, here.roles, here.value("devices"))
+    users = mqtt_users(here.fleet, here.roles, here.value("devices"), here.phones.names)
     certificate = here.certificate()
     types = log_types(here.value("log_level"))
     return Broker(

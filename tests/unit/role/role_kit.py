@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hearth.fleet.model import Admin, Fleet, Guest, Network, Node
+from hearth.phones.registry import Phones
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
 from hearth.role.declaration import Role
@@ -60,6 +61,7 @@ class FakeRun:
     fleet: Fleet
     roles: dict[str, Role] = field(default_factory=lambda: load_roles(PROJECT / "roles"))
     project: Path = PROJECT
+    phones: Phones = field(default_factory=Phones)
     secrets: SecretStore = field(
         default_factory=lambda: SecretStore(
             Path("/nonexistent/secrets.age"), Path("/nonexistent/age.key"), {}
