@@ -81,7 +81,7 @@ def codes(parcel: Parcel, sealed_for_keys: bool = False) -> tuple[Code, ...]:
     found: list[Code] = []
     if not sealed_for_keys:
         text = parcel.credentials.bundle.reveal()
-        found.append(Code("Passphrase of the bundle", "Opens the encrypted file.", text, big=True))
+        found.append(Code("Bundle passphrase", "Opens the encrypted file.", text, big=True))
     invitation = parcel.places.invitation
     if invitation:
         found.append(Code("Home Assistant", "Opens its app and adds this home.", invitation))

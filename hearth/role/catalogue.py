@@ -41,7 +41,7 @@ def load_roles(directory: Path) -> dict[str, Role]:
 
 
 def _make_package(directory: Path) -> None:
-    """A package `roles`, so that `from roles.greeter.inner import ...` works wherever the program was started."""
+    """A package `roles`: `from roles.greeter.inner import ...` works wherever the program was started."""
     package = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
     paths = list(getattr(package, "__path__", ()))
     if str(directory) not in paths:
