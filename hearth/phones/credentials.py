@@ -55,10 +55,10 @@ class Credentials:
 
 def new(store: SecretStore, authority: Authority, name: str) -> Credentials:
     """New credentials, put into the store; whatever there was of this name is replaced."""
-    forget(store, name)
     certificate, key = authority.client(name)
     store.put(f"phone/{name}/key", key_pem(key))
     store.put(f"phone/{name}/cert", certificate_pem(certificate))
+    store.put(f"mqtt/{user_of(name)}", password())
     return Credentials(
         certificate,
         key,

@@ -148,9 +148,11 @@ def load_phones(path: Path) -> Phones:
 def _parsed(found: Any) -> Phones:
     if not isinstance(found, dict) or not set(found) <= {"phones", "ended"}:
         raise ValueError("it is no mapping with `phones` and `ended`")
-    listed = found.get("phones") or {}
+    listed, over = found.get("phones") or {}, found.get("ended") or []
+    if not isinstance(listed, dict) or not isinstance(over, list):
+        raise ValueError("`phones` is a mapping, and `ended` a list")
     present = {check_name(str(name)): Phone.model_validate(value) for name, value in listed.items()}
-    ended = tuple(Ended.model_validate(value) for value in found.get("ended") or ())
+    ended = tuple(Ended.model_validate(value) for value in over)
     both = {phone.serial for phone in present.values()} & {each.serial for each in ended}
     if both:  # a merge of two branches that went wrong must not let somebody back in
         raise ValueError(f"the certificate {sorted(both)[0]} is under `phones` and under `ended`")
