@@ -18,12 +18,11 @@ from hearth.fleet.model import Fleet
 from hearth.phones.bundle import Parcel, sealed
 from hearth.phones.keeper import Added, Keeper
 from hearth.phones.page import page
-from hearth.phones.places import places
+from hearth.phones.places import places, tailnet_domain
 from hearth.phones.registry import Phones, load_phones, phones_file
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
 from hearth.secrets.age import check_recipient
-from hearth.values import tuned
 
 FOLDER = ".hearth/phones"
 ROLES = ("mosquitto", "front", "home_assistant")  # where a phone is let in
@@ -56,8 +55,8 @@ def add(
     A phone that there is keeps its certificate and passwords: the same bundle is written again.
     """
     keys = tuple(check_recipient(text) for text in recipients)
-    roles = load_roles(home.project / "roles")
-    where = places(home.load_fleet(), roles, tuned(home.project, home.environ))
+    fleet = home.load_fleet()
+    where = places(fleet, load_roles(home.project / "roles"), tailnet_domain(fleet))
     store = home.secrets
     authority = Authority(store)
     added = Keeper(_file(home), store, authority).add(name, renew, biometric)

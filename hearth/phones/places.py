@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 from urllib.parse import quote
 
 from hearth.errors import HearthError
@@ -14,7 +13,6 @@ from hearth.role.certificates import FRONT_DOOR, fixed_addresses, host_names
 from hearth.role.declaration import Port, Role
 
 HOME_ASSISTANT, BROKER = "home_assistant.web", "mosquitto.mqtts"
-TAILNET_DOMAIN = "phones_tailnet_domain"  # group_data/phones.py
 # The app for phones opens such links, and asks for a login (home-assistant/android#5425). The part behind `#`
 # is not sent to anybody: a phone without the app shows a page of the project's own.
 INVITE = "https://my.home-assistant.io/invite#url={url}"
@@ -74,18 +72,23 @@ class Places:
         return tuple(dict.fromkeys(found))
 
 
-def places(fleet: Fleet, roles: Mapping[str, Role], values: Mapping[str, Any]) -> Places:
+def tailnet_domain(fleet: Fleet) -> str:
+    """The tailnet's domain, under which guests have names; empty where the fleet file declares none."""
+    section = getattr(fleet, "tailnet", None)
+    return str(section.domain).strip(".") if section else ""
+
+
+def places(fleet: Fleet, roles: Mapping[str, Role], domain: str = "") -> Places:
     """Where a phone finds what it may use: every TLS port for the LAN, by the front door where there is one.
 
     Args:
         fleet: the guests.
         roles: the catalogue.
-        values: group_data; `phones_tailnet_domain` is the tailnet's, empty where there is none.
+        domain: the tailnet's (`tailnet_domain`); empty where there is none.
 
     Raises:
         HearthError: nothing of the fleet can be reached.
     """
-    domain = str(values.get(TAILNET_DOMAIN) or "").strip(".")
     services = [
         _service(f"{name}.{port.name}", port, _guests(fleet, name, port), fleet, domain)
         for name, role in roles.items()

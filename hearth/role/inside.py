@@ -15,8 +15,7 @@ from hearth.role.certificates import fixed_addresses
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
-# A guest with one of these leads strangers in under its own address.
-ROUTERS = ("subnet_router", "headscale")
+ROUTER = "subnet_router"  # a guest with this role leads strangers in under its own address
 # Nobody comes from there by a router: the guest itself, and neighbours on the same link (RFC 4291, 2.5.6).
 ALWAYS = (ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("fe80::/10"))
 
@@ -31,8 +30,7 @@ def outside_addresses(fleet: Fleet, further: Iterable[str] = ()) -> tuple[Networ
     Raises:
         HearthError: one is none.
     """
-    routers = [guest for role in ROUTERS for guest in fleet.with_role(role)]
-    own = [str(address) for guest in routers for address in fixed_addresses(guest)]
+    own = [str(address) for guest in fleet.with_role(ROUTER) for address in fixed_addresses(guest)]
     return _networks([*own, *further], "front_outside")
 
 

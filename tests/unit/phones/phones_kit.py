@@ -19,14 +19,14 @@ from hearth.phones.bundle import Parcel, contents
 from hearth.phones.places import places
 from hearth.phones.registry import Phone
 
-VALUES: dict[str, Any] = {"phones_tailnet_domain": "tail.example"}
+TAILNET = "tail.example"
 
 
 def a_parcel(run: FakeRun, name: str = "anna", **phone: Any) -> Parcel:
     """A phone of a fleet, with new credentials; it is not listed yet."""
     given = credentials.new(run.secrets, run.authority, name)
     listed = Phone(serial=given.serial, until=given.until, **phone)
-    where = places(run.fleet, run.roles, VALUES)
+    where = places(run.fleet, run.roles, TAILNET)
     return Parcel(name, listed, given, where, run.authority.ca_pem, run.authority.pins())
 
 

@@ -11,19 +11,20 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import zxingcpp
-from phones_kit import TODAY, VALUES, Handset, a_parcel, openssl, pin_of
+from phones_kit import TAILNET, TODAY, Handset, a_parcel, openssl, pin_of
 from role_kit import FakeRun, dual, fleet, guest
 
 from hearth.errors import HearthError
 from hearth.phones.bundle import Parcel, contents, opened, sealed
 from hearth.phones.credentials import kept
 from hearth.phones.page import codes, page
-from hearth.phones.places import places
+from hearth.phones.places import places, tailnet_domain
 from hearth.secrets import Secret, age
 
 
@@ -118,13 +119,18 @@ def test_a_home_without_home_assistant_or_broker_has_no_part_of_them() -> None:
     assert "mqtt" not in found
     assert "home_assistant" not in found
     with pytest.raises(HearthError, match="where a phone finds the home"):
-        places(fleet(guest("data", 139)), a_home().roles, VALUES)
+        places(fleet(guest("data", 139)), a_home().roles, TAILNET)
 
 
 def test_without_a_tailnet_there_are_the_addresses_at_home(run: FakeRun) -> None:
-    found = places(run.fleet, run.roles, {"phones_tailnet_domain": ""})
+    found = places(run.fleet, run.roles)
     door, vault = ("192.168.1.134", "home-assistant.home.test"), ("192.168.1.140", "security.home.test")
     assert set(found.hosts) == {*door, *vault}
+
+
+def test_the_tailnets_domain_is_the_fleet_files(run: FakeRun) -> None:
+    assert tailnet_domain(run.fleet) == ""
+    assert tailnet_domain(SimpleNamespace(tailnet=SimpleNamespace(domain="tail.example."))) == TAILNET  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------- the client's certificate
