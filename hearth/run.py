@@ -91,7 +91,7 @@ class Run:
     @cached_property
     def phones(self) -> Phones:
         """The phones that may come in from outside."""
-        return load_phones(phones_file(self.fleet_file, self.environ))
+        return load_phones(phones_file(self.project, self.fleet_file, self.environ))
 
     @cached_property
     def known_hosts(self) -> KnownHosts:

@@ -36,6 +36,7 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
         "HEARTH_FLEET": outer.get("HEARTH_FLEET", home.fleet),
         "HEARTH_OVERRIDES": outer.get("HEARTH_OVERRIDES", str(registry.standins(twin, home))),
         "HEARTH_SECRETS": str(own / "secrets.age"),
+        "HEARTH_PHONES": str(own / "phones.yaml"),
         "HEARTH_AGE_KEY_FILE": str(own / "age.key"),
         "HEARTH_STATE_DIR": str(own / "state"),
         "HEARTH_TWIN_NODE_KEYS": str(twin.node_keys),

@@ -24,7 +24,7 @@ from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
 from hearth.secrets.age import check_recipient
 
-FOLDER = ".hearth/phones"
+FOLDER = "phones"  # of the state folder
 ROLES = ("mosquitto", "front", "home_assistant")  # where a phone is let in
 SOON = 60  # days
 
@@ -39,7 +39,9 @@ def android() -> None:
 @click.option("--renew", is_flag=True, help="New certificate and passwords; the former end.")
 @click.option("--biometric/--no-biometric", default=None, help="Whether the app asks for a finger or face.")
 @click.option("--recipient", "recipients", multiple=True, metavar="age1...", help="Who opens the bundle.")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help=f"Where to write (default: {FOLDER}).")
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), help="Where to write (default: .hearth/phones)."
+)
 @click.pass_obj
 def add(
     home: Home,
@@ -61,7 +63,7 @@ def add(
     authority = Authority(store)
     added = Keeper(_file(home), store, authority).add(name, renew, biometric)
     parcel = Parcel(name, added.phone, added.credentials, where, authority.ca_pem, authority.pins())
-    target = folder or home.project / FOLDER
+    target = folder or _folder(home)
     bundle, sheet = target / f"{name}.age", target / f"{name}.html"
     text = page(parcel, bundle.name, datetime.now(UTC).date(), sealed_for_keys=bool(keys))
     _write({bundle: sealed(parcel, keys), sheet: text.encode()})
@@ -125,7 +127,7 @@ def revoke(home: Home, name: str, now: bool) -> int:
     """End the phone NAME: at the broker, at the front and at Home Assistant, with the next deploy."""
     store = home.secrets
     listed = Keeper(_file(home), store, Authority(store)).revoke(name)
-    _discard(home.project / FOLDER, name)
+    _discard(_folder(home), name)
     said = "has ended" if listed else "had ended already"
     if not now:
         click.echo(
@@ -164,4 +166,8 @@ def deploy(home: Home, guests: Sequence[str]) -> int:
 
 
 def _file(home: Home) -> Path:
-    return phones_file(home.fleet_file, home.environ)
+    return phones_file(home.project, home.fleet_file, home.environ)
+
+
+def _folder(home: Home) -> Path:
+    return home.project / (home.environ.get("HEARTH_STATE_DIR") or ".hearth") / FOLDER

@@ -117,10 +117,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def phones_file(fleet_file: Path, environ: Mapping[str, str]) -> Path:
-    """Where the phones are listed: HEARTH_PHONES, or phones.yaml beside the fleet file."""
+def phones_file(project: Path, fleet_file: Path, environ: Mapping[str, str]) -> Path:
+    """Where the phones are listed: HEARTH_PHONES (from the project's folder), or beside the fleet file."""
     named = environ.get(VARIABLE)
-    return fleet_file.parent / named if named else fleet_file.with_name(FILE)
+    return project / named if named else fleet_file.with_name(FILE)
 
 
 def load_phones(path: Path) -> Phones:

@@ -239,5 +239,6 @@ def test_a_file_that_is_not_as_it_should_be_is_refused(place: Place, text: str, 
 
 def test_where_the_list_is(tmp_path: Path) -> None:
     file = tmp_path / "inventory" / "fleet.yaml"
-    assert phones_file(file, {}) == tmp_path / "inventory" / "phones.yaml"
-    assert phones_file(file, {"HEARTH_PHONES": "/elsewhere/p.yaml"}) == Path("/elsewhere/p.yaml")
+    assert phones_file(tmp_path, file, {}) == tmp_path / "inventory" / "phones.yaml"
+    assert phones_file(tmp_path, file, {"HEARTH_PHONES": "/elsewhere/p.yaml"}) == Path("/elsewhere/p.yaml")
+    assert phones_file(tmp_path, file, {"HEARTH_PHONES": "p.yaml"}) == tmp_path / "p.yaml"
