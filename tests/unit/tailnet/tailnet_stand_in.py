@@ -1,8 +1,8 @@
 """A stand-in of Tailscale's API on loopback: what headscale lacks, and every fault on demand.
 
 Paths, bodies and answers are those of Tailscale's own Go client (tailscale.com/client/tailscale/v2) and of
-the API's reference. It judges policies by whether they are JSON and what their tests demand of "accept" rules by
-equality alone; everything else of a policy is beyond it.
+the API's reference. It judges policies by whether they are JSON and what their tests demand of "accept" rules
+by equality alone; everything else of a policy is beyond it.
 """
 
 from __future__ import annotations
