@@ -89,7 +89,7 @@ def _table(cells: Sequence[Sequence[str]]) -> Iterable[str]:
 @click.option("--show", is_flag=True, help="Print the policy there.")
 @click.pass_obj
 def show_policy(home: Home, do_apply: bool, over: str, show: bool) -> int:
-    """Say how the policy there stands to the file; have the server judge the file. Exits 0 when all is well."""
+    """Compare the policy there with the file, which the server judges. Exits 0 when they are one."""
     given = access(home.environ, home.secrets)
     api = connect(given)
     if show:

@@ -113,7 +113,7 @@ def load(file: Path) -> str:
     try:
         json5.loads(text)
     except ValueError as error:
-        raise HearthError(f"read {file}", str(error).replace("<string>", "line "), "mend the file") from None
+        raise HearthError(f"read {file}", str(error).replace("<string>:", "line "), "mend the file") from None
     return text
 
 
