@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from headscale_kit import START, Headscale
+from headscale_kit import START, Headscale, running
 
 from hearth.secrets import Secret
 from hearth.tailnet import (
@@ -113,6 +115,21 @@ def test_a_policy_that_headscale_refuses(real: Api, text: str) -> None:
     with pytest.raises(PolicyRefusedError):
         real.set_policy(text, real.policy().etag)
     assert real.policy().text == START
+
+
+def test_a_policy_that_headscale_has_in_a_file(server: Headscale, tmp_path: Path) -> None:
+    (tmp_path / "policy.hujson").write_text(START)
+    own = {"mode": "file", "path": str(tmp_path / "policy.hujson")}
+    with (
+        tempfile.TemporaryDirectory(prefix="hs-") as folder,
+        running(server.program, Path(folder), own) as other,
+    ):
+        api = connect(other.access, Patience(tries=2))
+        found = api.policy()
+        assert found.text == START
+        with pytest.raises(TailnetError, match="disabled") as refused:
+            api.set_policy(START.replace("The home", "Our home"), found.etag)
+    assert "policy.mode" in refused.value.remedy
 
 
 def test_a_policy_is_judged_before_it_is_applied(real: Api) -> None:
