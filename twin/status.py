@@ -16,6 +16,7 @@ STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
   a VM is a container of the machine's own kernel: no BIOS, no block devices for further disks;
   its guest agent is the API's: it answers where the agent is configured and installed;
   images are not the real files: each is the twin's Debian 12 base, nothing is downloaded or verified;
+  Home Assistant OS and the official image run nowhere here: Home Assistant is installed from PyPI (core);
   Python 3.14, which Home Assistant needs, is in every guest already: uv cannot fetch one here;
   the Zigbee adapter and its two devices, the house of MQTT entities and the phone are simulated: no radio,
   and a lamp's transitions are over at once; no push cloud: the phone is reached over its WebSocket alone;

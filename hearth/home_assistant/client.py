@@ -35,11 +35,13 @@ class RefusedError(HearthError):
 
     Args:
         status: HTTP status, or 0 for a WebSocket command.
+        code: the error code of a WebSocket command ("not_found"), or nothing.
     """
 
-    def __init__(self, action: str, reason: str, remedy: str = "", status: int = 0) -> None:
+    def __init__(self, action: str, reason: str, remedy: str = "", status: int = 0, code: str = "") -> None:
         super().__init__(action, reason, remedy)
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,8 @@ class Socket:
         if answer["success"]:
             return answer["result"]
         error = answer["error"]
-        raise RefusedError(action, f"{error.get('message')} ({error.get('code')})")
+        code = str(error.get("code"))
+        raise RefusedError(action, f"{error.get('message')} ({code})", code=code)
 
     def send(self, command: str, content: Mapping[str, Any]) -> int:
         """Send a command; its number, which events and the result carry."""

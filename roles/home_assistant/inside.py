@@ -5,19 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from hearth.errors import HearthError
-from hearth.home_assistant.duties import (
-    Duty,
-    Entries,
-    Http,
-    Levels,
-    Onboarded,
-    Password,
-    Settings,
-    Tokens,
-    Whole,
-)
+from hearth.home_assistant.duty import Duty
 from hearth.home_assistant.entries import Upload, WantedEntry
+from hearth.home_assistant.integrations import Entries, Whole
 from hearth.home_assistant.login import Owner
+from hearth.home_assistant.people import Onboarded, Password, Tokens
+from hearth.home_assistant.preferences import Http, Levels, Settings
 from hearth.ops import home_assistant
 from hearth.role.acl import service_user
 from hearth.role.here import Here

@@ -10,40 +10,19 @@ import base64
 import json
 import os
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 
 from tests.twin.annex_kit import Annex, git
+from tests.twin.canary_kit import EVERYBODYS, forms, grep
 from twin.state import read_json
 
-SHORTEST = 16  # characters: a shorter part of a secret is no proof of anything
 LARGEST = 64 << 20  # bytes of a file that is searched; larger ones are guests' disks
 # What leaves this machine in no form, for nobody.
 NEVER_SENT = ("proxmox/token", "ssh/deploy", "ssh/node", "ca/key", "ca/backup-key", "age identity")
-
-
-def forms(secret: str) -> Iterator[bytes]:
-    """A secret as it might show: as it is, line by line, quoted in some way, in base64 or hexadecimal."""
-    lines = [line for line in secret.splitlines() if len(line) >= SHORTEST and not line.startswith("-----")]
-    # A key file's first line says what kind of key it is: every such key has it.
-    texts = lines[1:] or lines
-    for text in texts:
-        raw = text.encode()
-        quoted = {
-            json.dumps(text)[1:-1],
-            repr(text)[1:-1],
-            quote(text),
-            quote(text, safe=""),
-            quote_plus(text),
-        }
-        yield from (raw, *(form.encode() for form in quoted), raw.hex().encode())
-        for shift in range(3):
-            # base64 of the secret inside something longer: what the neighbours do not change
-            yield base64.b64encode(b"\0" * shift + raw).rstrip(b"=")[4:-4]
 
 
 @pytest.fixture(scope="module")
@@ -109,21 +88,6 @@ def test_nothing_shows_among_the_processes(annex: Annex, canaries: dict[str, set
     assert shown(canaries, b"\n".join(watch.handed_down)) == {"proxmox/token"}
 
 
-def grep(annex: Annex, guest: str, patterns: set[bytes], files: str) -> list[str]:
-    """The files in a guest, of those that a shell command prints (NUL between them), with a pattern."""
-    mine = "/run/patterns"
-    script = f"umask 077; cat > {mine}; {files} | xargs -0 -r grep -lFf {mine} | grep -vx {mine}; rm {mine}"
-    done = subprocess.run(
-        annex.home.ssh(guest, script),
-        input=b"\n".join(sorted(patterns)) + b"\n",
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode().split()
-
-
 @pytest.fixture(scope="module", params=["annex", "ct152"])
 def guest(request: pytest.FixtureRequest) -> str:
     """Each guest of the small home."""
@@ -140,17 +104,16 @@ def all_of(canaries: dict[str, set[bytes]], *names: str) -> set[bytes]:
 def test_no_secret_is_in_a_file_that_everybody_in_a_guest_may_read(
     annex: Annex, canaries: dict[str, set[bytes]], guest: str
 ) -> None:
-    everybodys = "find / /run /tmp /dev/shm -xdev -type f -perm -o=r -print0"
-    assert grep(annex, guest, {b"root:x:0:0:"}, everybodys), "the search finds nothing at all"
-    assert grep(annex, guest, all_of(canaries), everybodys) == []
+    assert grep(annex.home, guest, {b"root:x:0:0:"}, EVERYBODYS), "the search finds nothing at all"
+    assert grep(annex.home, guest, all_of(canaries), EVERYBODYS) == []
 
 
 def test_no_secret_is_in_a_guests_journal_and_logs(
     annex: Annex, canaries: dict[str, set[bytes]], guest: str
 ) -> None:
     text = "journalctl --no-pager -a -o export > /run/journal; find /run/journal /var/log -type f -print0"
-    assert grep(annex, guest, {b"systemd"}, text), "the search finds nothing at all"
-    assert grep(annex, guest, all_of(canaries), text) == []
+    assert grep(annex.home, guest, {b"systemd"}, text), "the search finds nothing at all"
+    assert grep(annex.home, guest, all_of(canaries), text) == []
     annex.home.said(guest, "rm /run/journal")
 
 
@@ -158,7 +121,7 @@ def test_what_only_this_machine_needs_is_in_no_file_of_a_guest(
     annex: Annex, canaries: dict[str, set[bytes]], guest: str
 ) -> None:
     every = "find / /run /tmp /dev/shm -xdev -type f -print0"
-    assert grep(annex, guest, all_of(canaries, *NEVER_SENT), every) == []
+    assert grep(annex.home, guest, all_of(canaries, *NEVER_SENT), every) == []
 
 
 def test_nothing_is_left_on_the_way(annex: Annex, guest: str) -> None:

@@ -53,3 +53,11 @@ def test_scripts_are_sound_and_can_be_started(path: str) -> None:
 
 def test_ci_runs_everything() -> None:
     assert "make test-all" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "what", ["Home Assistant OS", "official image", "Vaultwarden", "Zigbee", "push cloud"]
+)
+def test_the_services_page_names_what_the_twin_has_otherwise(what: str) -> None:
+    page = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    assert what in page.partition("## What the twin has in another way")[2]

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from health import TIMEOUT, leads_to_https, plain_http
+from sandbox import assert_confined
 from under_test import UnderTest, address_of
 
 from hearth.fleet.model import Guest
@@ -132,12 +133,7 @@ def test_no_plain_http_answers_elsewhere(guest: Guest) -> None:
 def test_it_runs_confined_and_has_not_crashed(under_test: UnderTest, host: Any) -> None:
     if under_test.values["home_assistant_install"] != "core":
         pytest.skip("its container, or its own machine, confines it")
-    shown = host.check_output(
-        f"systemctl show -p User,ProtectSystem,NoNewPrivileges,NRestarts,MemoryMax {UNIT}"
-    )
-    wanted = {"User=homeassistant", "ProtectSystem=strict", "NoNewPrivileges=yes", "NRestarts=0"}
-    assert wanted <= set(shown.split())
-    assert "MemoryMax=infinity" not in shown
+    assert_confined(host, UNIT, "homeassistant")
 
 
 def test_nobody_else_reads_its_secrets(under_test: UnderTest, host: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sandbox import assert_confined
 from under_test import TIMEOUT, UnderTest
 
 from hearth.fleet.model import Guest
@@ -159,17 +159,7 @@ def test_no_replica_lags(under_test: UnderTest, guest: Guest, primary: Guest, re
 
 
 def test_it_runs_confined_and_has_not_crashed(under_test: UnderTest, host: Any) -> None:
-    unit = f"postgresql@{under_test.values['postgresql_version']}-main.service"
-    shown = host.check_output(
-        f"systemctl show -p User,ProtectSystem,NoNewPrivileges,NRestarts,MemoryMax,Restart {unit}"
-    )
-    wanted = {"User=postgres", "ProtectSystem=strict", "NoNewPrivileges=yes", "NRestarts=0", "Restart=always"}
-    assert wanted <= set(shown.split())
-    assert "MemoryMax=infinity" not in shown
-    rating = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -n 1")
-    exposure = re.search(r"level for .*: ([0-9.]+) ", rating)
-    assert exposure, rating
-    assert float(exposure[1]) <= 5.0
+    assert_confined(host, f"postgresql@{under_test.values['postgresql_version']}-main.service", "postgres")
 
 
 def test_only_the_database_reads_its_secrets(under_test: UnderTest, host: Any) -> None:

@@ -83,6 +83,7 @@ class StandIn:
     wrong: int = 0  # tokens and passwords that did not hold
     mqtt_password: str = "right"
     reauth: list[str] = field(default_factory=list)
+    unready: int = 0  # questions until analytics is set up
     _number: int = 0
 
     def token(self, name: str | None, kind: str) -> str:
@@ -260,6 +261,13 @@ async def _socket(it: StandIn, request: web.Request) -> web.WebSocketResponse:
         if message.type is WSMsgType.TEXT:
             given = json.loads(message.data)
             it.asked.append(f"{given['type']} {given.get('client_name', '')}")
+            if given["type"] == "analytics" and it.unready:
+                it.unready -= 1
+                fault = {"code": "not_found", "message": "Not loaded"}
+                await socket.send_json(
+                    {"id": given["id"], "type": "result", "success": False, "error": fault}
+                )
+                continue
             try:
                 result = _command(it, given)
             except KeyError as error:
