@@ -27,25 +27,32 @@ class Keeper:
         self.pve = pve
         self.home = home
         self.problem: str | None = None
-        self._tried: str | None = None
+        self._wall = Wall()
+        self._tried = ""
 
     def sync(self) -> None:
-        """Bring the twin's network to what is stored. What nft refuses leaves the old rules, as on a node."""
-        text = compiler.ruleset(wall_of(self.pve, self.home))
-        if text == self._tried:
-            return
-        self._tried, self.problem = text, None
+        """Bring the twin's network to what is stored.
+
+        What cannot be compiled, or nft refuses, leaves the old rules, as on a node.
+        """
         try:
-            run("nft", "-f", "-", stdin=text)
-        except HearthError as error:
-            self.problem = error.reason
+            self._apply(wall_of(self.pve, self.home))
+        except (HearthError, ValueError, KeyError) as error:
+            self.problem = error.reason if isinstance(error, HearthError) else repr(error)
+            self._tried = ""  # and is tried again
+
+    def _apply(self, wall: Wall) -> None:
+        stored = repr(wall)  # a copy: what is stored is changed in place
+        if stored == self._tried:
+            return
+        self._wall, self._tried, self.problem = wall, stored, None
+        run("nft", "-f", "-", stdin=compiler.ruleset(wall))
 
     def state(self) -> dict[str, Any]:
         """For `twin status`: whether it is on, whose interfaces it guards, what went wrong."""
-        wall = wall_of(self.pve, self.home)
-        on = compiler.in_force(wall.cluster)
-        guarded = [guest.vmid for guest in wall.guests if guest.conf["options"].get("enable") and guest.ports]
-        return {"on": on, "guests": guarded if on else [], "problem": self.problem}
+        on = compiler.in_force(self._wall.cluster)
+        guests = [g.vmid for g in self._wall.guests if g.conf["options"].get("enable") and g.ports]
+        return {"on": on, "guests": guests if on else [], "problem": self.problem}
 
 
 def wall_of(pve: Any, home: Home) -> Wall:
