@@ -430,6 +430,10 @@ def test_what_the_node_sends(machines: Home) -> None:
     machines.apply(Wall(cluster, (), (the_node(),)))
     expected = {"tcp22", "tcp80", "tcp8006"}
     check(machines.node, [(door, said(door, expected)) for door in doors(FOUR.format(STRANGER))])
+    # To itself it is an admin elsewhere: what it may send there is not the node's affair.
+    cluster["options"]["policy_in"] = "ACCEPT"
+    machines.apply(Wall(cluster, (), (the_node(),)))
+    check(machines.node, [(door, "open") for door in doors(FOUR.format(NODE))])
 
 
 def test_off_again_leaves_nothing(machines: Home) -> None:
