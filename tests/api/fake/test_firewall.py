@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Call, client
 from fakepve.firewall import MACROS as KNOWN_MACROS
 
+from tests.api.fake.conftest import Call, client
 from twin.pve import Pve, Server
 from twin.pve.macros import MACROS, MACROS6, macro_rules
 
