@@ -14,7 +14,7 @@ import pytest
 from proxmoxer import ProxmoxAPI
 
 from tests.twin.handle import NODE, TwinHandle, until
-from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger
+from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger, wipe
 from twin.commands import run
 from twin.control import ask
 from twin.state import read_json
@@ -76,7 +76,7 @@ def guests(twin: TwinHandle) -> Iterator[None]:
             twin.said(twin.container(vmid, net0=card(vmid)), "true")
         yield
     finally:
-        wipe(twin)
+        wipe(twin, A, B)
         for vmid in (A, B):
             twin.remove("lxc", vmid)
 
@@ -95,9 +95,9 @@ def machines(twin: TwinHandle, guests: None) -> Iterator[tuple[Machine, Machine,
 
 @pytest.fixture
 def walls(twin: TwinHandle, machines: tuple[Machine, Machine, Machine]) -> Iterator[Walls]:
-    wipe(twin)
+    wipe(twin, A, B)
     yield Walls(twin, *machines)
-    wipe(twin)
+    wipe(twin, A, B)
     ahead = ask(twin.twin, "POST", "/clock", {"forward": 0})["ahead"]
     ask(twin.twin, "POST", "/clock", {"forward": -ahead})
 
@@ -107,29 +107,6 @@ def card(vmid: int, firewall: int = 1) -> str:
     mac = f"02:48:00:00:00:{vmid:02X}"
     addresses = f"ip={FOUR.format(vmid)}/24,gw=192.168.1.1,ip6={SIX.format(vmid)}/64"
     return f"name=eth0,bridge=vmbr0,hwaddr={mac},{addresses},firewall={firewall}"
-
-
-def wipe(twin: TwinHandle) -> None:
-    """Bring the firewall back to what a new node has."""
-    top = "/cluster/firewall"
-    files = (top, "/nodes/pve/firewall", *(f"/nodes/pve/lxc/{vmid}/firewall" for vmid in (A, B)))
-    for base in files:
-        options = twin.as_root("GET", f"{base}/options")
-        if named := ",".join(sorted(options.keys() - {"digest"})):
-            twin.as_root("PUT", f"{base}/options", delete=named)
-        for _ in twin.as_root("GET", f"{base}/rules"):
-            twin.as_root("DELETE", f"{base}/rules/0")
-    for group in twin.as_root("GET", f"{top}/groups"):
-        for _ in twin.as_root("GET", f"{top}/groups/{group['group']}"):
-            twin.as_root("DELETE", f"{top}/groups/{group['group']}/0")
-        twin.as_root("DELETE", f"{top}/groups/{group['group']}")
-    for base in (top, *files[2:]):
-        for row in twin.as_root("GET", f"{base}/ipset"):
-            for entry in twin.as_root("GET", f"{base}/ipset/{row['name']}"):
-                twin.as_root("DELETE", f"{base}/ipset/{row['name']}/{entry['cidr']}")
-            twin.as_root("DELETE", f"{base}/ipset/{row['name']}")
-        for row in twin.as_root("GET", f"{base}/aliases"):
-            twin.as_root("DELETE", f"{base}/aliases/{row['name']}")
 
 
 def doors(number: int, form: str) -> list[Door]:

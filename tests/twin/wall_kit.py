@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+from tests.twin.handle import TwinHandle
 from twin import namespace
 from twin.commands import run, works
 from twin.state import Twin
@@ -196,3 +197,26 @@ def of_guest(twin: Twin, vmid: int) -> Machine:
     """A running guest's own network: what listens and connects there is the guest."""
     found = run(*namespace.enter(twin, "lxc-info", "-P", str(twin.guests), "-n", str(vmid), "-pH"))
     return Machine(str(vmid), f"/proc/{found.strip()}/ns/net")
+
+
+def wipe(twin: TwinHandle, *vmids: int) -> None:
+    """Bring the firewall of cluster, node and these containers back to what a new one has."""
+    top = "/cluster/firewall"
+    files = (top, "/nodes/pve/firewall", *(f"/nodes/pve/lxc/{vmid}/firewall" for vmid in vmids))
+    for base in files:
+        options = twin.as_root("GET", f"{base}/options")
+        if named := ",".join(sorted(options.keys() - {"digest"})):
+            twin.as_root("PUT", f"{base}/options", delete=named)
+        for _ in twin.as_root("GET", f"{base}/rules"):
+            twin.as_root("DELETE", f"{base}/rules/0")
+    for group in twin.as_root("GET", f"{top}/groups"):
+        for _ in twin.as_root("GET", f"{top}/groups/{group['group']}"):
+            twin.as_root("DELETE", f"{top}/groups/{group['group']}/0")
+        twin.as_root("DELETE", f"{top}/groups/{group['group']}")
+    for base in (top, *files[2:]):
+        for row in twin.as_root("GET", f"{base}/ipset"):
+            for entry in twin.as_root("GET", f"{base}/ipset/{row['name']}"):
+                twin.as_root("DELETE", f"{base}/ipset/{row['name']}/{entry['cidr']}")
+            twin.as_root("DELETE", f"{base}/ipset/{row['name']}")
+        for row in twin.as_root("GET", f"{base}/aliases"):
+            twin.as_root("DELETE", f"{base}/aliases/{row['name']}")
