@@ -57,7 +57,7 @@ class Firewall(FakePve):
         conf: dict[str, Any] = super().firewall_config(scope, node, vmid)
         if scope in ("cluster", "group"):
             enable = conf["options"].get("enable", 0)
-            if enable > 1 and self.now() - enable > DEAD_MAN:
+            if enable > 1 and int(self.now()) - enable > DEAD_MAN:  # Perl's time() counts whole seconds
                 conf["options"]["enable"] = 0
         return conf
 
