@@ -1,7 +1,7 @@
 """The fake answers what a real Proxmox VE answered, request by request.
 
 Every recorded request that touches what Hearth calls is put to one fake in the recorded order. Left out:
-the firewall, backups and restore, HA, SDN, cluster options, console, metrics, hardware and what else
+the firewall (test_firewall_replay.py), backups and restore, HA, SDN, cluster options, console, metrics, hardware and what else
 Hearth does not call (`recorded_node.selected`).
 """
 
