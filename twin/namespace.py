@@ -25,6 +25,8 @@ LINK = "link0"  # the veth end inside
 PROXY_PORT = 8888
 _FIRST_LINK = IPv4Address("169.254.77.0")
 _SUBID = "root:100000:65536"
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge")
+_CALLS = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 
 _MOUNTS = """set -e
 aside=$1/cgroups
@@ -73,6 +75,7 @@ def make(twin: Twin, home: Home) -> None:
     _ip(twin, "link", "set", "lo", "up")
     for key, value in (("ipv4.ip_forward", 0), ("ipv6.conf.all.forwarding", 0)):
         inside(twin, "sysctl", "-qw", f"net.{key}={value}")
+    _filter_bridges(twin)
     for segment in home.segments:
         _make_bridge(twin, segment)
     _make_link(twin)
@@ -105,6 +108,20 @@ def remove(twin: Twin) -> None:
     works("nft", "delete", "table", "inet", _table(twin))
     if twin.netns_file.exists():
         run("ip", "netns", "del", twin.netns)
+
+
+def _filter_bridges(twin: Twin) -> None:
+    """Let nftables see the packets that the twin's bridges carry: the guests' firewall.
+
+    The setting is each network namespace's own (kernel 5.3). A module that is loaded for it would begin to
+    filter the machine's own bridges too: there it is turned off.
+    """
+    if not _BRIDGE_FILTER.exists():
+        run("modprobe", "br_netfilter")
+        run("sysctl", "-qw", *(f"net.bridge.{name}=0" for name in _CALLS))
+    inside(
+        twin, "sysctl", "-qw", *(f"net.bridge.{name}=1" for name in _CALLS[:2]), f"net.bridge.{_CALLS[2]}=0"
+    )
 
 
 def _make_bridge(twin: Twin, segment: Segment) -> None:

@@ -69,7 +69,7 @@ class Firewall(FakePve):
             scope: "cluster", "group", "host", "vm" or "ct".
             conf: the configuration it stands in.
         """
-        return rule_errors(rule, self.firewall_config("cluster"), conf, scope)
+        return verified(rule, self.firewall_config("cluster"), conf, scope)[1]
 
     def copy_firewall(self, source: int, target: int) -> None:
         """A clone takes the firewall's file along (`clone_vmfw_conf`)."""
@@ -154,16 +154,17 @@ def scope_of(path: str) -> str:
     return "vm" if "/qemu/" in path else "ct" if "/lxc/" in path else "host"
 
 
-def rule_errors(
+def verified(
     rule: dict[str, Any], cluster: dict[str, Any], conf: dict[str, Any], scope: str
-) -> dict[str, str]:
-    """What `verify_rule` says of a stored rule: parameter -> message. Pure."""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A stored rule with its version of IP, and what `verify_rule` says of it: parameter -> message. Pure."""
+    found = {key: value for key, value in rule.items() if key != "ipversion"}
     try:
-        fake.verify_rule(dict(rule), cluster, conf, scope)
+        fake.verify_rule(found, cluster, conf, scope)
     except PveError as error:
-        found = error.errors or {"rule": error.message}
-        return {name: str(text).removeprefix(fake.FORMAT) for name, text in found.items()}
-    return macro_conflict(rule)
+        errors = error.errors or {"rule": error.message}
+        return found, {name: str(text).removeprefix(fake.FORMAT) for name, text in errors.items()}
+    return found, macro_conflict(found)
 
 
 def entry_errors(entry: dict[str, Any], cluster: dict[str, Any], conf: dict[str, Any]) -> dict[str, str]:

@@ -7,7 +7,6 @@ PVE/API2/Qemu/Agent.pm.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fakepve import PveError
@@ -33,8 +32,8 @@ class Views(CtLife):
         return [("GET", "/nodes/{node}/network", self._network), ("GET", "/nodes/{node}/time", self._time)]
 
     async def _time(self, v: dict[str, Any], user: str) -> dict[str, Any]:
-        """The node's clock, which is this machine's, in a node that keeps UTC."""
-        now = int(time.time())
+        """The node's clock, which keeps UTC."""
+        now = int(self.now())
         return {"time": now, "localtime": now, "timezone": "Etc/UTC"}
 
     async def _network(self, v: dict[str, Any], user: str) -> list[dict[str, Any]]:

@@ -1,0 +1,158 @@
+"""Machines that knock on each other's doors: a process in a network namespace that listens and connects."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twin.commands import run
+
+#: Seconds without an answer until a door counts as closed, and how long an open one may take to show.
+SILENCE, PATIENCE = 0.5, 15.0
+#: ("tcp" or "udp" or "ping", address, port)
+Door = tuple[str, str, int]
+
+_AGENT = r"""
+import json, os, socket, struct, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+def bound(kind, address, port):
+    s = socket.socket(family(address), kind)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if ":" in address:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    s.bind((address, port))
+    return s
+
+def serve(proto, address, port):
+    s = bound(socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM, address, port)
+    def tcp():
+        s.listen()
+        while True:
+            c, _ = s.accept()
+            c.sendall(b"hello\n")
+            c.close()
+    def udp():
+        while True:
+            data, peer = s.recvfrom(99)
+            s.sendto(data, peer)
+    threading.Thread(target=tcp if proto == "tcp" else udp, daemon=True).start()
+
+def ping(address, silence):
+    six = ":" in address
+    kinds = (128, 129) if six else (8, 0)
+    packet = struct.pack("!BBHHH", kinds[0], 0, 0, os.getpid() & 0xFFFF, 1)
+    total = sum(struct.unpack("!4H", packet))
+    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    packet = packet[:2] + struct.pack("!H", total) + packet[4:]
+    protocol = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+    with socket.socket(family(address), socket.SOCK_RAW, protocol) as s:
+        s.sendto(packet, (address, 0))
+        end = time.monotonic() + silence
+        while (left := end - time.monotonic()) > 0:
+            s.settimeout(left)
+            data, peer = s.recvfrom(200)
+            answer = data if six else data[20:]
+            if peer[0] == address and answer[0] == kinds[1] and answer[4:8] == packet[4:8]:
+                return "open"
+    return "closed"
+
+def knock(proto, address, port, silence):
+    if proto == "ping":
+        try:
+            return ping(address, silence)
+        except OSError:
+            return "closed"
+    s = socket.socket(family(address), socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
+    s.settimeout(silence)
+    try:
+        s.connect((address, port))
+        if proto == "udp":
+            s.send(b"hello")
+        return "open" if s.recv(99) else "open"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return "closed"
+    finally:
+        s.close()
+
+with ThreadPoolExecutor(64) as pool:
+    for line in sys.stdin:
+        ask = json.loads(line)
+        if ask["do"] == "serve":
+            for door in ask["doors"]:
+                serve(*door)
+            said = True
+        else:
+            said = list(pool.map(lambda door: knock(*door, ask["silence"]), ask["doors"]))
+        print(json.dumps(said), flush=True)
+"""
+
+
+class Machine:
+    """A machine by its network namespace.
+
+    Args:
+        name: what it is called.
+        namespace: the namespace's file, such as /run/netns/x or /proc/1/ns/net.
+    """
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self._agent = subprocess.Popen(
+            ["nsenter", f"--net={namespace}", "--", sys.executable, "-c", _AGENT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def serve(self, *doors: Door) -> None:
+        """Answer at these doors."""
+        self._ask({"do": "serve", "doors": doors})
+
+    def knock(self, doors: Sequence[Door], silence: float = SILENCE) -> list[str]:
+        """What each door says: open, refused (it answers no), closed (it says nothing)."""
+        found: list[str] = self._ask({"do": "knock", "doors": doors, "silence": silence})
+        return found
+
+    def run(self, *argv: str) -> str:
+        """Run a program in its network."""
+        return run("nsenter", f"--net={self.namespace}", "--", *argv)
+
+    def close(self) -> None:
+        """End it."""
+        self._agent.kill()
+        self._agent.wait()
+
+    def _ask(self, what: dict[str, Any]) -> Any:
+        assert self._agent.stdin is not None
+        assert self._agent.stdout is not None
+        self._agent.stdin.write(json.dumps(what) + "\n")
+        self._agent.stdin.flush()
+        return json.loads(self._agent.stdout.readline())
+
+
+def check(machine: Machine, expected: Iterable[tuple[Door, str]]) -> None:
+    """Assert what a machine finds at doors.
+
+    What answers may be slow to on a busy machine, so it is asked again. What is shut is asked once and has to
+    be silent.
+    """
+    wanted = dict(expected)
+    found = dict(zip(wanted, machine.knock(list(wanted)), strict=True))
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        slow = [door for door, said in found.items() if said == "closed" != wanted[door]]
+        if not slow:
+            break
+        found.update(zip(slow, machine.knock(slow, silence=2), strict=True))
+    assert found == wanted, f"from {machine.name}"
