@@ -152,6 +152,9 @@ def _make_link(twin: Twin) -> None:
 def _make_rules(twin: Twin, home: Home) -> None:
     """Inside: only the proxy's port goes over the link.
 
+    Its connections are tracked whether or not the firewall is on: what stands when it comes on goes on,
+    although here both ends of a connection to the node may be inside.
+
     Outside: the proxy never asks for the home's addresses.
     """
     outside, _ = link_addresses(twin)
@@ -168,6 +171,10 @@ table inet {table} {{
     type filter hook forward priority 0
     oifname "{LINK}" drop
     iifname "{LINK}" drop
+  }}
+  chain tracked {{
+    type filter hook input priority 0
+    ct state established accept
   }}
 }}
 """

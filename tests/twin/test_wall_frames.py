@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.twin.wall_kit import Door, Machine, check
+from twin import packages
 from twin.commands import run, works
 from twin.wall import compiler, plug
 from twin.wall.state import Conf, Guest, Node, Port, Wall, empty
@@ -62,6 +63,7 @@ class Home:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Home]:
+    packages.install()
     names = {number: f"wf{os.getpid()}-{number}" for number in (NODE, A, B, STRANGER)}
     try:
         yield from _machines(names)

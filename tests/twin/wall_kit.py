@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
-from twin.commands import run
+from twin import namespace
+from twin.commands import run, works
+from twin.state import Twin
 
 #: Seconds without an answer until a door counts as closed, and how long an open one may take to show.
 SILENCE, PATIENCE = 0.5, 15.0
@@ -26,8 +29,12 @@ def family(address):
 def bound(kind, address, port):
     s = socket.socket(family(address), kind)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # An address may come later than its door: IP_FREEBIND, IPV6_FREEBIND (ip(7), ipv6(7)).
     if ":" in address:
         s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.setsockopt(socket.IPPROTO_IPV6, 78, 1)
+    else:
+        s.setsockopt(socket.IPPROTO_IP, 15, 1)
     s.bind((address, port))
     return s
 
@@ -37,7 +44,6 @@ def serve(proto, address, port):
         s.listen()
         while True:
             c, _ = s.accept()
-            c.sendall(b"hello\n")
             c.close()
     def udp():
         while True:
@@ -76,7 +82,8 @@ def knock(proto, address, port, silence):
         s.connect((address, port))
         if proto == "udp":
             s.send(b"hello")
-        return "open" if s.recv(99) else "open"
+            s.recv(99)
+        return "open"
     except ConnectionRefusedError:
         return "refused"
     except OSError:
@@ -156,3 +163,36 @@ def check(machine: Machine, expected: Iterable[tuple[Door, str]]) -> None:
             break
         found.update(zip(slow, machine.knock(slow, silence=2), strict=True))
     assert found == wanted, f"from {machine.name}"
+
+
+@contextmanager
+def stranger(twin: Twin, number: int, bridge: str = "vmbr0") -> Iterator[Machine]:
+    """A machine of the home's network that is no guest: 192.168.1.NUMBER and fd48:6561:7274::NUMBER.
+
+    Args:
+        twin: a twin that is up.
+        number: the last part of its addresses.
+        bridge: where it hangs.
+    """
+    name, end = f"{twin.netns}-{number}", f"out{number}"
+    run("ip", "netns", "add", name)
+    try:
+        run(
+            *("ip", "-n", twin.netns, "link", "add", end, "type", "veth"),
+            *("peer", "name", "eth0", "netns", name),
+        )
+        run("ip", "-n", twin.netns, "link", "set", end, "master", bridge, "up")
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "-n", name, "addr", "add", f"192.168.1.{number}/24", "dev", "eth0")
+        run("ip", "-n", name, "addr", "add", f"fd48:6561:7274::{number}/64", "dev", "eth0", "nodad")
+        run("ip", "-n", name, "link", "set", "eth0", "up")
+        with closing(Machine(str(number), f"/run/netns/{name}")) as machine:
+            yield machine
+    finally:
+        works("ip", "netns", "del", name)
+
+
+def of_guest(twin: Twin, vmid: int) -> Machine:
+    """A running guest's own network: what listens and connects there is the guest."""
+    found = run(*namespace.enter(twin, "lxc-info", "-P", str(twin.guests), "-n", str(vmid), "-pH"))
+    return Machine(str(vmid), f"/proc/{found.strip()}/ns/net")
