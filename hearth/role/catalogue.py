@@ -32,10 +32,20 @@ def load_roles(directory: Path) -> dict[str, Role]:
     """
     if not directory.is_dir():
         raise HearthError(f"load the roles of {directory}", "there is no such folder")
+    _make_package(directory)
     roles = {name: _load(name, path) for name, path in sorted(_files(directory).items())}
     for role in roles.values():
         _check_needs(role, roles)
     return roles
+
+
+def _make_package(directory: Path) -> None:
+    # A role's own files import each other as `roles.<role>.<file>`; the `hearth` command does not have the
+    # project's folder on Python's path.
+    if "roles" not in sys.modules and importlib.util.find_spec("roles") is None:
+        package = ModuleType("roles")
+        package.__path__ = [str(directory)]
+        sys.modules["roles"] = package
 
 
 def _files(directory: Path) -> dict[str, Path]:
