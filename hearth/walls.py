@@ -118,8 +118,7 @@ class Walls:
 
     def _cluster(self, node: str) -> Cluster:
         if node not in self._clusters:
-            address = self._run.fleet.node(node).address
-            self._clusters[node] = cluster_of(self._run.survey.api(node), node, address)
+            self._clusters[node] = cluster_of(self._run.survey.api(node), node, self._run.fleet)
         return self._clusters[node]
 
     def _wanted(self, cluster: Cluster, guests: Iterable[Guest]) -> Wall:
@@ -173,9 +172,7 @@ class Walls:
         survey, fleet = self._run.survey, self._run.fleet
         nodes = [node for node in fleet.nodes if node.name in cluster.nodes]
         for node in nodes:
-            yield probe.api(
-                f"the API of {node.name}", lambda patience, n=node.name: survey.new_api(n, patience)
-            )
+            yield probe.api(f"the API of {node.name}", partial(survey.new_api, node.name))
         for node in nodes:
             yield probe.ssh(f"SSH of {node.name}", str(node.address), node.ssh.port)
         for guest in self._guests(cluster):

@@ -24,9 +24,14 @@ def prepare() -> None:
 
 
 def firewall() -> None:
-    """Have Proxmox's firewall as the flows want it, where group_data says so. Nothing on guests."""
+    """Have Proxmox's firewall as the flows want it, where group_data says so. Nothing on guests.
+
+    Raises:
+        HearthError: a value of group_data means nothing, or the node cannot be asked; nothing was changed then.
+    """
     run = runs.current()
     if not run.is_guest(context.host.name) and run.walls.enabled:
+        run.walls.plan(context.host.name)
         walled(name="Firewall as the flows want it")
 
 

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from hearth.firewall.sources import Address
+from hearth.fleet.model import Fleet
 from hearth.proxmox.api import Api
 from hearth.proxmox.firewall.desired import LOCAL
 from hearth.proxmox.firewall.model import (
@@ -45,25 +46,25 @@ class Cluster:
     nodes: Mapping[str, Address]
 
 
-def cluster_of(api: Api, node: str, address: Address) -> Cluster:
+def cluster_of(api: Api, node: str, fleet: Fleet) -> Cluster:
     """The cluster that a node belongs to: GET /cluster/status.
 
     Args:
         api: the node's API.
         node: its name.
-        address: what the fleet file has; it wins over what the cluster says of this node.
+        fleet: the addresses that it has win over what the cluster says.
 
     Raises:
         ApiError: it cannot be asked.
     """
     rows = api.get("/cluster/status") or []
-    nodes = {
-        str(row["name"]): ip_address(str(row["ip"]))
-        for row in rows
-        if row.get("type") == "node" and row.get("ip")
-    }
+    known = {each.name: each.address for each in fleet.nodes}
+    nodes: dict[str, Address] = {node: known[node]}
+    for row in rows:
+        if row.get("type") == "node" and (row["name"] in known or row.get("ip")):
+            nodes[str(row["name"])] = known.get(row["name"]) or ip_address(str(row["ip"]))
     name = next((str(row["name"]) for row in rows if row.get("type") == "cluster"), node)
-    return Cluster(name, dict(sorted((nodes | {node: address}).items())))
+    return Cluster(name, dict(sorted(nodes.items())))
 
 
 def observe(

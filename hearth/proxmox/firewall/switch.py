@@ -141,13 +141,15 @@ class Switch:
 
     # ------------------------------------------------------------ the way back
 
-    def _put_back(self, saved: Saved, before: frozenset[str], error: Exception) -> HearthError:
+    def _put_back(self, saved: Saved, before: frozenset[str], error: HearthError | OSError) -> HearthError:
         """Put the old rules back as soon as the API answers; the error that says how it ended."""
         self.say("putting the old firewall rules back")
-        reason = error.reason if isinstance(error, HearthError) else str(error)
-        action = error.action if isinstance(error, HearthError) else "change the firewall"
+        action, reason = _told(error)
         try:
             seen = self._reach()
+            if seen.enable == SWITCH_ON and not differences(within(saved.wall, seen), seen):
+                self.memory.forget()
+                return HearthError(action, reason, "nothing was changed")
             if not saved.enable:
                 self._enable(OFF)
                 seen = replace(seen, enable=OFF)
@@ -192,6 +194,13 @@ class Switch:
             self.api.put(f"{ROOT}/options", enable=value)
             return
         self.api.put(f"{ROOT}/options", enable=value)
+
+
+def _told(error: HearthError | OSError) -> tuple[str, str]:
+    """What failed and why, for the admin."""
+    if isinstance(error, UnsentError | LostAnswerError):
+        return "keep the firewall on", f"with it the API did not answer any more ({error.reason})"
+    return ("change the firewall", str(error)) if isinstance(error, OSError) else (error.action, error.reason)
 
 
 def within(wall: Wall, seen: Seen) -> Wall:
