@@ -27,7 +27,7 @@ def firewall() -> None:
     """Have Proxmox's firewall as the flows want it, where group_data says so. Nothing on guests.
 
     Raises:
-        HearthError: a value of group_data means nothing, or the node cannot be asked; nothing was changed then.
+        HearthError: a value of group_data means nothing, or the node cannot be asked. Nothing was changed.
     """
     run = runs.current()
     if not run.is_guest(context.host.name) and run.walls.enabled:

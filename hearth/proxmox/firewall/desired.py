@@ -82,8 +82,8 @@ def group_name(role: str) -> str:
     name = f"h-{role}"
     if len(name) <= GROUP_LENGTH:
         return name
-    digest = hashlib.sha256(role.encode()).hexdigest()[:4]
-    return f"{name[: GROUP_LENGTH - 5]}-{digest}"
+    digest = hashlib.sha256(role.encode()).hexdigest()[:6]
+    return f"{name[: GROUP_LENGTH - 7]}-{digest}"
 
 
 def set_name(flow: Flow) -> str:

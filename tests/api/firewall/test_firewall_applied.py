@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from firewall_home import GUESTS, HERE, FirewallHome, a_fleet, a_guest, all_guests
 
+from hearth.errors import HearthError
 from hearth.proxmox.firewall.observe import COUNT
+from hearth.proxmox.privileges import needed
 
 PORTS = {22, 1883, 3000, 5432, 8883, 23000, 80, 13000}
 LAN = {("hall", 3000), ("hall", 8883), ("hall", 1883), ("comms", 3000), ("comms", 8883), ("comms", 1883)} | {
@@ -197,3 +199,28 @@ def test_a_foreign_local_network_is_left_and_said(home: FirewallHome) -> None:
     home.deploy()
     assert home.stored["aliases"]["local_network"]["cidr"] == "192.168.1.0/24"
     assert any("nodes answer to it too" in line for line in home.run().walls.plan("pve").lines())
+
+
+# ------------------------------------------------------------------ least rights
+
+
+def test_the_rights_that_are_named_are_enough_and_none_too_many(home: FirewallHome) -> None:
+    access = home.pve.access
+    wanted = [p for p in needed(home.fleet, firewall=True) if not p.path.startswith(("/storage", "/sdn"))]
+
+    def only(lacking: tuple[str, str] | None) -> None:
+        access.acl.clear()
+        for place in {p.path for p in wanted}:
+            names = {p.name for p in wanted if p.path == place and (p.path, p.name) != lacking}
+            role = f"R{place.replace('/', '-')}"
+            access.custom[role] = frozenset(names)
+            for who in ("hearth@pve", "hearth@pve!deploy"):
+                home.pve.give(place, role, who, any(p.below for p in wanted if p.path == place))
+
+    home.server.call(lambda: only(None))
+    home.settle()
+    for privilege in [("/", "Sys.Audit"), ("/", "Sys.Modify"), ("/nodes/pve", "Sys.Modify")]:
+        home.server.call(lambda: home.pve.__dict__.pop("_fw_state", None))
+        home.server.call(lambda lacking=privilege: only(lacking))
+        with pytest.raises(HearthError, match="Permission check failed"):
+            home.deploy()
