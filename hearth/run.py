@@ -9,7 +9,7 @@ import os
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paramiko import Ed25519Key
 
@@ -26,6 +26,8 @@ from hearth.role.catalogue import load_roles
 from hearth.role.order import in_order
 from hearth.secrets import SecretStore, ensure_ssh_key
 from hearth.survey import Survey
+from hearth.values import tuned
+from hearth.walls import Walls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +79,16 @@ class Run:
     def order(self) -> tuple[str, ...]:
         """The roles in the order of their needs."""
         return in_order(self.roles)
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """Every value of group_data, the overrides before them."""
+        return tuned(self.project, self.environ)
+
+    @cached_property
+    def walls(self) -> Walls:
+        """The table of flows, and Proxmox's firewall."""
+        return Walls(self)
 
     @cached_property
     def secrets(self) -> SecretStore:
@@ -137,7 +149,14 @@ class Run:
     @cached_property
     def survey(self) -> Survey:
         """What Proxmox says of the fleet, and the plan that follows."""
-        return Survey(self.fleet, self.options, self.environ, self.secrets.find, lambda: self.guest_keys)
+        return Survey(
+            self.fleet,
+            self.options,
+            self.environ,
+            self.secrets.find,
+            lambda: self.guest_keys,
+            walled=self.walls.enabled,
+        )
 
     @cached_property
     def convergence(self) -> Convergence:

@@ -204,6 +204,10 @@ class Api:
                     raise
                 self.sleep(pause)
 
+    def forget_trouble(self) -> None:
+        """Try an endpoint again although it was down a moment ago: what stood in the way may be gone."""
+        self._down = None
+
     def _known_trouble(self) -> None:
         if self._refused is not None:
             raise self._refused

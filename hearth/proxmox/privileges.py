@@ -71,14 +71,21 @@ class Privilege:
     below: bool = False
 
 
-def needed(fleet: Fleet) -> tuple[Privilege, ...]:
-    """Every privilege that this fleet needs and no other, sorted by path and name."""
+def needed(fleet: Fleet, firewall: bool = False) -> tuple[Privilege, ...]:
+    """Every privilege that this fleet needs and no other, sorted by path and name.
+
+    Args:
+        fleet: the fleet.
+        firewall: Hearth keeps the Proxmox firewall of this fleet.
+    """
     found = [Privilege("/vms", name, why, below=True) for name, why in _GUESTS]
     if any(guest.kind == "vm" for guest in fleet.guests):
         found += [Privilege("/vms", name, why, below=True) for name, why in _MACHINES]
-    found += _on_root(fleet.guests)
+    found += _on_root(fleet.guests, firewall)
     for node in fleet.nodes:
         found += _on_node(node)
+        if firewall:
+            found.append(Privilege(f"/nodes/{node.name}", "Sys.Modify", "keep the node's firewall"))
     for storage in guest_storages(fleet):
         found.append(Privilege(f"/storage/{storage}", "Datastore.AllocateSpace", "make guests' disks"))
         found.append(Privilege(f"/storage/{storage}", "Datastore.Audit", "see its free space"))
@@ -101,13 +108,16 @@ def guest_storages(fleet: Fleet) -> tuple[str, ...]:
     return tuple(sorted(named))
 
 
-def _on_root(guests: Iterable[Guest]) -> list[Privilege]:
+def _on_root(guests: Iterable[Guest], firewall: bool) -> list[Privilege]:
     reasons = []
     if any(guest.kind == "vm" and guest.startup for guest in guests):
         reasons.append("set a VM's start order")
     if any(guest.kind == "lxc" and guest.unprivileged is False for guest in guests):
         reasons.append("create a privileged container")
-    return [Privilege("/", "Sys.Modify", " and ".join(reasons))] if reasons else []
+    if firewall:
+        reasons.append("keep the cluster's firewall")
+    audit = [Privilege("/", "Sys.Audit", "see the cluster's firewall and nodes")] if firewall else []
+    return audit + ([Privilege("/", "Sys.Modify", " and ".join(reasons))] if reasons else [])
 
 
 def _on_node(node: Node) -> list[Privilege]:

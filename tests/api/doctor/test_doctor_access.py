@@ -234,3 +234,10 @@ def test_least_for_containers_alone() -> None:
 def test_more_only_where_the_fleet_needs_it(guest: Guest, path: str, name: str) -> None:
     assert (path, name) in {(p.path, p.name) for p in needed(fleet(guest))}
     assert (path, name) not in {(p.path, p.name) for p in needed(fleet(lxc(features=Features(nesting=True))))}
+
+
+def test_more_only_where_the_firewall_is_kept() -> None:
+    plain, walled = ({(p.path, p.name) for p in needed(SMALL, firewall=w)} for w in (False, True))
+    assert walled - plain == {("/", "Sys.Audit"), ("/nodes/pve", "Sys.Modify")}
+    bare = fleet(lxc())
+    assert ("/", "Sys.Modify") in {(p.path, p.name) for p in needed(bare, firewall=True)}
