@@ -1,4 +1,4 @@
-"""The store of secrets: an age-encrypted file, with the environment before it.
+"""The store of secrets: an age-encrypted file, the environment before it, a vault behind it where declared.
 
 Nothing is read before a secret is asked for, and nothing is written before `save()`: a dry run keeps
 what it generates in memory.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hearth.durable import locked, write_durably
 from hearth.errors import HearthError
-from hearth.secrets import bitwarden
 from hearth.secrets.age import check_recipient, recipient_of
+from hearth.secrets.bitwarden import FOLDER, SERVER, Item, Vault, is_reference
 from hearth.secrets.document import Document, Entry, check_name, decrypt, encrypt
 from hearth.secrets.identity import read_identities, write_identity
 from hearth.secrets.value import Secret
@@ -27,7 +27,9 @@ ENVIRONMENT = {
     "tailscale/oauth-client-id": "TAILSCALE_OAUTH_CLIENT_ID",
     "tailscale/oauth-client-secret": "TAILSCALE_OAUTH_CLIENT_SECRET",
     "tailscale/api-key": "TAILSCALE_API_KEY",
+    "bitwarden/server": SERVER,
 }
+VAULT = "bitwarden/server"  # where this is set, that server is a source; no secret, but it goes with the file
 DEFAULT_FILE = Path("inventory/secrets.age")
 DEFAULT_IDENTITY = Path("~/.config/hearth/age.key")
 
@@ -35,7 +37,7 @@ log = logging.getLogger("hearth.secrets")
 
 
 class MissingSecretError(HearthError):
-    """A secret that is neither in the environment nor in the file."""
+    """A secret that no source has."""
 
 
 @dataclass
@@ -61,7 +63,7 @@ class SecretStore:
     Args:
         path: the encrypted file; may be absent.
         identity_file: the age identity that opens it; may be absent while `path` is.
-        environ: environment variables; they win over the file and are never written to it.
+        environ: environment variables; they win over the file and are never written to it. `bw` gets them.
         clock: the time, UTC.
         notify: told one line when a new identity was generated.
     """
@@ -81,7 +83,7 @@ class SecretStore:
         self._notify = notify
         self._loaded: Document | None = None
         self._changes = _Changes()
-        self._vault: dict[Secret, Secret] = {}  # reference -> what bw said, once a process
+        self._vault = Vault(self._environ)
 
     def __repr__(self) -> str:
         return f"SecretStore({str(self.path)!r})"
@@ -108,18 +110,19 @@ class SecretStore:
     # ------------------------------------------------------------------ reading
 
     def find(self, name: str) -> Secret | None:
-        """The secret, or None where there is none.
+        """The secret, or None where there is none: from the environment, the file, the vault, in this order.
 
         Raises:
-            HearthError: the file cannot be opened.
+            HearthError: the file cannot be opened, or the vault is needed and cannot be asked.
         """
         override = self._environ.get(ENVIRONMENT.get(name, ""))
         if override:
             return Secret(override)
         entry = self._entries().get(name)
         if entry is None:
-            return None
-        return self._fetched(name, entry.value) if bitwarden.is_reference(entry.value) else entry.value
+            item = self._in_vault(name)
+            return item.value if item else None
+        return self._fetched(name, entry.value) if is_reference(entry.value) else entry.value
 
     def get(self, name: str) -> Secret:
         """The secret.
@@ -132,7 +135,8 @@ class SecretStore:
         if secret is None:
             variable = ENVIRONMENT.get(name)
             remedy = f"hearth secrets set {name}" + (f", or set {variable}" if variable else "")
-            raise MissingSecretError(f"find the secret {name}", f"it is not in {self.path}", remedy)
+            vault = f", nor is there an item {FOLDER}{name} in Bitwarden" if self._server() else ""
+            raise MissingSecretError(f"find the secret {name}", f"it is not in {self.path}{vault}", remedy)
         return secret
 
     def names(self) -> tuple[str, ...]:
@@ -221,9 +225,15 @@ class SecretStore:
     # ----------------------------------------------------------------- internal
 
     def _fetched(self, name: str, reference: Secret) -> Secret:
-        if reference not in self._vault:
-            self._vault[reference] = bitwarden.fetch(name, reference, self._environ)
-        return self._vault[reference]
+        return self._vault.resolve(name, reference, self._server())
+
+    def _in_vault(self, name: str) -> Item | None:
+        server = None if name == VAULT else self._server()
+        return self._vault.look_up(name, server) if server else None
+
+    def _server(self) -> str | None:
+        found = self.find(VAULT)
+        return found.reveal() if found else None
 
     def _entry(self, value: str) -> Entry:
         return Entry(Secret(value), self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"))
