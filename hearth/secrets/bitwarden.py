@@ -148,6 +148,16 @@ class Vault:
             raise HearthError(action, f"its item {item.name} has no password and no notes", "set one there")
         return item
 
+    def held(self, reference: Secret, server: str | None) -> Item | None:
+        """The item that a reference names; None where there is none. Raises HearthError."""
+        ident = reference.reveal().removeprefix(SCHEME).partition("#")[0]
+        return self._named("look into Bitwarden", ident, server)
+
+    def named(self, server: str) -> dict[str, Item]:
+        """Every item `hearth/NAME` by that name. Raises HearthError where `bw` cannot be asked."""
+        items = self._all("look into Bitwarden", server)
+        return {item.name.removeprefix(FOLDER): item for item in items if item.name.startswith(FOLDER)}
+
     def _named(self, action: str, ident: str, server: str | None) -> Item | None:
         found = [item for item in self._all(action, server) if ident in (item.id, item.name)]
         if len(found) > 1:

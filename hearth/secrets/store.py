@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hearth.durable import locked, write_durably
 from hearth.errors import HearthError
 from hearth.secrets.age import check_recipient, recipient_of
 from hearth.secrets.bitwarden import FOLDER, SERVER, Item, Vault, is_reference
+from hearth.secrets.changes import Changes
 from hearth.secrets.document import Document, Entry, check_name, decrypt, encrypt
 from hearth.secrets.identity import read_identities, write_identity
 from hearth.secrets.value import Secret
@@ -38,19 +38,6 @@ log = logging.getLogger("hearth.secrets")
 
 class MissingSecretError(HearthError):
     """A secret that no source has."""
-
-
-@dataclass
-class _Changes:
-    """What this process wants to write: generated (must not exist yet), put (replaces), removed."""
-
-    generated: dict[str, Entry] = field(default_factory=dict)
-    put: dict[str, Entry] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    recipients: tuple[str, ...] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.generated or self.put or self.removed or self.recipients is not None)
 
 
 def _now() -> datetime:
@@ -82,7 +69,7 @@ class SecretStore:
         self._clock = clock
         self._notify = notify
         self._loaded: Document | None = None
-        self._changes = _Changes()
+        self._changes = Changes()
         self._vault = Vault(self._environ)
 
     def __repr__(self) -> str:
@@ -143,6 +130,10 @@ class SecretStore:
         """The names in the file and of what waits to be saved, sorted."""
         return tuple(sorted(self._entries()))
 
+    def stored(self, name: str) -> Secret:
+        """What the file itself holds: the value, or the reference to Bitwarden. Raises KeyError."""
+        return self._entries()[name].value
+
     def created(self, name: str) -> str | None:
         """When the secret in the file was made (ISO 8601, UTC); None where there is none."""
         entry = self._entries().get(name)
@@ -153,9 +144,28 @@ class SecretStore:
         variable = ENVIRONMENT.get(name)
         return variable if variable and self._environ.get(variable) else None
 
+    def in_vault(self) -> dict[str, Item | None]:
+        """The secrets that Bitwarden holds, by name, as far as can be known without unlocking it.
+
+        Returns:
+            Those that the file refers to, and those named `hearth/NAME` in a declared vault; without
+            BW_SESSION only the former, without their items.
+
+        Raises:
+            HearthError: the vault cannot be asked.
+        """
+        entries = self._entries()
+        referred = {name: entry.value for name, entry in entries.items() if is_reference(entry.value)}
+        if not self._environ.get("BW_SESSION"):
+            return dict.fromkeys(referred)
+        server = self._server()
+        there = self._vault.named(server) if server else {}
+        named = {name: item for name, item in there.items() if name not in entries}
+        return {**named, **{name: self._vault.held(value, server) for name, value in referred.items()}}
+
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The further age public keys that the file is encrypted for (our own identity always is)."""
+        """The age public keys that the file is encrypted for; `save()` adds our own."""
         if self._changes.recipients is not None:
             return self._changes.recipients
         return self._document().recipients
@@ -163,8 +173,7 @@ class SecretStore:
     @property
     def unsaved(self) -> tuple[str, ...]:
         """Names that `save()` would write or remove, sorted."""
-        changes = self._changes
-        return tuple(sorted({*changes.generated, *changes.put, *changes.removed}))
+        return self._changes.names
 
     # ----------------------------------------------------------------- changing
 
@@ -195,7 +204,7 @@ class SecretStore:
             self._changes.removed.add(name)
 
     def set_recipients(self, recipients: tuple[str, ...]) -> None:
-        """Replace the further recipients (`age1...`), in memory until `save()`.
+        """Replace the recipients (`age1...`), in memory until `save()`, which adds our own identity's.
 
         Raises:
             HearthError: one is no age public key.
@@ -244,9 +253,7 @@ class SecretStore:
         return self._loaded
 
     def _entries(self) -> dict[str, Entry]:
-        changes = self._changes
-        merged = {**self._document().entries, **changes.generated, **changes.put}
-        return {name: entry for name, entry in merged.items() if name not in changes.removed}
+        return self._changes.over(self._document().entries)
 
     def _read(self) -> Document:
         try:
@@ -272,9 +279,9 @@ class SecretStore:
                 "run the command again: it will use the other run's",
             )
         own = [recipient_of(identity) for identity in self._identities()]
-        merged = self._merge(current)
-        write_durably(self.path, encrypt(merged, own))
-        self._loaded, self._changes = merged, _Changes()
+        merged = self._changes.merged(current, own)
+        write_durably(self.path, encrypt(merged))
+        self._loaded, self._changes = merged, Changes()
 
     def _identities(self) -> tuple[Secret, ...]:
         if self.identity_file.exists():
@@ -285,9 +292,3 @@ class SecretStore:
             f"without it {self.path} cannot be opened"
         )
         return (identity,)
-
-    def _merge(self, current: Document) -> Document:
-        changes = self._changes
-        entries = {name: entry for name, entry in current.entries.items() if name not in changes.removed}
-        recipients = current.recipients if changes.recipients is None else changes.recipients
-        return Document({**entries, **changes.generated, **changes.put}, recipients)
