@@ -126,6 +126,23 @@ def test_a_locked_vault_stops_what_would_generate(with_bw: Open) -> None:
     assert store.unsaved == ()
 
 
+def test_what_the_vault_holds_is_known_with_its_age(with_bw: Open) -> None:
+    store = with_bw(server=SERVER)
+    store.put("x", "bw://kitchen#pin")
+    store.put("mqtt/garden", "of the file")
+    found = store.in_vault()
+    assert set(found) == {"x", "postgresql/home-assistant", "empty"}
+    kitchen = found["x"]
+    assert kitchen and kitchen.revised.startswith("2026-10-01")
+
+
+def test_what_the_vault_holds_without_a_session(with_bw: Open, log: Path) -> None:
+    store = with_bw("", server=SERVER)
+    store.put("x", "bw://kitchen#pin")
+    assert store.in_vault() == {"x": None}
+    assert not log.exists()
+
+
 def test_asked_three_times_a_process_and_without_a_prompt(with_bw: Open, log: Path) -> None:
     store = with_bw(server=SERVER)
     store.put("x", "bw://kitchen")

@@ -14,15 +14,6 @@ from hearth.secrets.users import users_of
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROLES = load_roles(Path(__file__).parents[3] / "roles")
-EVERY = (
-    "mosquitto",
-    "zigbee2mqtt",
-    "mcp_hub",
-    "ai_automation",
-    "home_assistant",
-    "postgresql",
-    "vaultwarden",
-)
 
 
 def guest(name: str, last: int, *roles: str) -> Guest:
