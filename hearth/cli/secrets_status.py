@@ -17,7 +17,6 @@ from hearth.secrets import SecretStore
 from hearth.secrets.policy import (
     CA_DAYS,
     LEAF_DAYS,
-    ROTATING,
     Due,
     certificate_due,
     check_policy,
@@ -26,6 +25,7 @@ from hearth.secrets.policy import (
     is_part,
     kind_of,
 )
+from hearth.secrets.rotation import entry_of
 from hearth.secrets.users import users_of
 from hearth.values import tuned
 
@@ -110,7 +110,7 @@ def rows(home: Home, now: datetime) -> list[Row]:
         if name.endswith("/cert") and source == "file":
             when = _certificate(store, name, now)
         users = users_of(name, fleet, roles)
-        rotating = store.created(ROTATING + name) is not None
+        rotating = store.created(entry_of(name)) is not None
         found.append(Row(name, kind_of(name).name, source, made, when, users, rotating))
     return found
 

@@ -95,6 +95,18 @@ class Authority:
         certificate, key = pair
         return Leaf(certificate_pem(certificate), Secret(key_pem(key)), self.ca_pem)
 
+    def reissued(self, guest: str) -> tuple[str, str]:
+        """Another certificate for what the guest's present one is valid for: PEM, and its new key; not kept.
+
+        Raises:
+            HearthError: there is none, a stored part is damaged, or the CA ends too soon.
+        """
+        stored = self._stored(guest)
+        if stored is None:
+            raise HearthError(f"reissue the certificate of {guest}", "there is none", "deploy the guest")
+        certificate, key = self._new(guest, names_of(stored[0]))
+        return certificate_pem(certificate), key_pem(key)
+
     # ----------------------------------------------------------------- internal
 
     def _key(self, name: str) -> PrivateKey:
@@ -127,6 +139,12 @@ class Authority:
         )
 
     def _issue(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
+        certificate, key = self._new(guest, wanted)
+        self._store.put(f"tls/{guest}/key", key_pem(key))
+        self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
+        return certificate, key
+
+    def _new(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
         issuer, now = self._issuer(), self._clock()
         end = issuer.certificate.not_valid_after_utc
         if end - now < RENEW:
@@ -136,7 +154,4 @@ class Authority:
                 "hearth secrets remove ca/cert, run again, and install the new CA certificate on the phones",
             )
         key = new_key()
-        certificate = leaf_certificate(guest, wanted, key, issuer, now)
-        self._store.put(f"tls/{guest}/key", key_pem(key))
-        self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
-        return certificate, key
+        return leaf_certificate(guest, wanted, key, issuer, now), key

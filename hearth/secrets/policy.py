@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from hearth.errors import HearthError
+from hearth.secrets.rotation import ROTATING
 
-ROTATING = "rotating/"  # before a secret's name: what is known while it is being rotated
 LEAF_DAYS, CA_DAYS = 30, 365  # a certificate is due when fewer days are left
 
 

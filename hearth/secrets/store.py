@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "bitwarden/server": SERVER,
 }
 VAULT = "bitwarden/server"  # where this is set, that server is a source; no secret, but it goes with the file
+OURS = (VAULT, "rotating/", "mqtt-login/", "home-assistant/told/")  # what only Hearth itself writes
 DEFAULT_FILE = Path("inventory/secrets.age")
 DEFAULT_IDENTITY = Path("~/.config/hearth/age.key")
 
@@ -237,7 +238,7 @@ class SecretStore:
         return self._vault.resolve(name, reference, self._server())
 
     def _in_vault(self, name: str) -> Item | None:
-        server = None if name == VAULT else self._server()
+        server = None if name.startswith(OURS) else self._server()
         return self._vault.look_up(name, server) if server else None
 
     def _server(self) -> str | None:

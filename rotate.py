@@ -1,0 +1,14 @@
+"""Give secrets new values: `pyinfra inventory rotate.py --data rotate=all`, or names and patterns."""
+
+from hearth.deploy import roles, rotation
+
+rotation.begin()  # new values are made; a rotation that was cut off goes on where it was
+with rotation.phase("offered"):
+    roles.apply()  # servers accept the new values beside the old ones
+rotation.switch()
+with rotation.phase("switched"):
+    roles.apply()  # whoever uses them gets the new values
+rotation.withdraw()
+with rotation.phase("withdrawn"):
+    roles.apply()  # servers refuse the old values
+rotation.end()
