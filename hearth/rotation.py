@@ -91,6 +91,8 @@ def _why_not(name: str, known: Known) -> tuple[str, str] | None:
     if way_of(name, known.services) is None:
         return "no run can switch what uses it", f"hearth secrets set {name}"
     if name in known.elsewhere:
+        if name == "proxmox/token":
+            return "that takes root's rights", "set PROXMOX_VE_API_TOKEN to a token of root's for this run"
         return "its value is not the file's", "change it where it comes from: the environment, or Bitwarden"
     return None
 

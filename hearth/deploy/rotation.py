@@ -18,6 +18,8 @@ from pyinfra import context, logger
 from pyinfra.api import FunctionCommand, operation
 
 from hearth import run as runs
+from hearth.deploy.node_token import NAME as TOKEN
+from hearth.deploy.node_token import privileged
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
 from hearth.pki import Authority
@@ -171,6 +173,8 @@ def advance(store: SecretStore, to: Phase) -> None:
     Raises:
         HearthError: a new value is not known yet, or the file cannot be written.
     """
+    # Not what the environment has: that is used, but it is not what is replaced.
+    held = {name: store.stored(name) for name in store.names()}
     for rotation in kept(store):
         if reaches(rotation, to):
             continue
@@ -178,7 +182,7 @@ def advance(store: SecretStore, to: Phase) -> None:
             raise HearthError(
                 f"rotate {rotation.name}", "its server has made no new one", "deploy its server"
             )
-        after, values = moved(rotation, to, store.find)
+        after, values = moved(rotation, to, held.get)
         for name, value in values.items():
             if value is None:
                 store.remove(name)
@@ -250,6 +254,8 @@ def _known(run: Run) -> Known:
     by_hand |= {f"home-assistant/token/{name}" for name in values.get("home_assistant_clients") or ()}
     names = store.names()
     elsewhere = {name for name in names if store.overridden(name) or is_reference(store.stored(name))}
+    # Root's own token in the environment is no other source of it, but what it can be rotated with.
+    elsewhere = elsewhere - {TOKEN} if privileged(run) else elsewhere | {TOKEN}
     return Known(names, frozenset(services), frozenset(by_hand), frozenset(elsewhere))
 
 

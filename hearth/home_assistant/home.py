@@ -62,6 +62,8 @@ class Home:
             return None
         token = found.reveal()
         if self._deployer is None or self._deployer[0] != token:
+            if self._deployer:
+                self._deployer[1].close()
             self._deployer = token, self._visitor.with_token(token)
         return self._deployer[1]
 
