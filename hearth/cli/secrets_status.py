@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ import click
 from hearth.doctor.examine import Home
 from hearth.pki.certificates import load_certificate
 from hearth.role.catalogue import load_roles
+from hearth.rotation import way_of
 from hearth.secrets import SecretStore
 from hearth.secrets.policy import (
     CA_DAYS,
@@ -140,10 +141,12 @@ def _advice(wanting: list[Row]) -> Iterator[str]:
         yield "nothing is due"
         return
     yield f"{len(wanting)} due"
-    kinds: Mapping[str, str] = {row.name: row.kind for row in wanting}
-    names = [name for name, kind in kinds.items() if kind not in ("secret of yours", "tailnet API key")]
-    yours = [name for name in kinds if name not in names]
-    if names:
-        yield f"-> pyinfra inventory rotate.py --data rotate={','.join(names)}"
-    for name in yours:
-        yield f"-> make another one where it came from, then: hearth secrets set {name}"
+    names = [row.name for row in wanting]
+    rotated = [name for name in names if way_of(name, ()) is not None]
+    if rotated:
+        yield f"-> pyinfra inventory rotate.py --data rotate={','.join(rotated)}"
+    if "ca/cert" in names:
+        yield "-> hearth secrets remove ca/cert; deploy; install the new CA certificate on the phones"
+    for name in names:
+        if name not in (*rotated, "ca/cert"):
+            yield f"-> make another one where it came from, then: hearth secrets set {name}"

@@ -44,8 +44,8 @@ KINDS = (
     Kind("tailnet client", ("tailscale/oauth-*",), 365),
     Kind("certificate", ("tls/*/cert", "ca/cert"), None),
     Kind("authority's key", ("ca/*",), None),
-    Kind("SSH key", ("ssh/*",), 730),
-    # Another one would lock out what was written with it, or pair every device again.
+    # Another one would lock us out, or what was written with it, or would have every device paired again.
+    Kind("SSH key", ("ssh/*",), None),
     Kind("backup key", ("home-assistant/backup", "restic/*"), None),
     Kind("Zigbee network", ("zigbee2mqtt/network-key",), None),
     Kind("secret of yours", ("*",), 365),
