@@ -65,11 +65,14 @@ def _name(provider: str, client: str) -> str:
 
 
 def digests(secrets: SecretStore, provider: str, client: str) -> list[str]:
-    """What an application's configuration holds of a client's tokens: two while its token is rotated."""
+    """What an application's configuration holds of a client's tokens: two while its token is rotated.
+
+    Sorted: which of the two is in use changes nothing at the application.
+    """
     used = token(secrets, provider, client)
     name = _name(provider, client)
     other = accepted_beside(secrets.find, name).get(name)
-    return [digest(secret) for secret in (used, other) if secret]
+    return sorted(digest(secret) for secret in (used, other) if secret)
 
 
 def digest(secret: Secret) -> str:

@@ -10,6 +10,7 @@ from hearth.ops.files import File
 from hearth.role.acl import MqttUser, acl_text, mqtt_users, with_logins
 from hearth.role.declaration import Directory, Need, Port, Role, Topic
 from hearth.role.here import Here
+from hearth.secrets import MqttUser as Login
 from hearth.secrets import SecretStore, mqtt_logins
 from roles.mosquitto.bridge import bridge, no_bridge
 
@@ -98,13 +99,18 @@ def own(path: str, content: str) -> File:
 
 def password_text(users: tuple[MqttUser, ...], secrets: SecretStore) -> str:
     """The password file: `name:$7$...` a login. Salts are kept: the same password gives the same line."""
-    logins = [login for user in users for login in mqtt_logins(secrets, user.name)]
+    logins = [login for user in users for login in _logins(secrets, user)]
     return "".join(f"{login.name}:{login.hash.reveal()}\n" for login in logins)
 
 
 def login_names(users: tuple[MqttUser, ...], secrets: SecretStore) -> dict[str, tuple[str, ...]]:
     """User -> the names that it may log in with: two while its password is rotated."""
-    return {user.name: tuple(login.name for login in mqtt_logins(secrets, user.name)) for user in users}
+    return {user.name: tuple(login.name for login in _logins(secrets, user)) for user in users}
+
+
+def _logins(secrets: SecretStore, user: MqttUser) -> list[Login]:
+    """By name: which of two is in use changes nothing at the broker."""
+    return sorted(mqtt_logins(secrets, user.name), key=lambda login: login.name)
 
 
 def log_types(level: str) -> tuple[str, ...]:

@@ -117,7 +117,8 @@ def test_applications_accept_both_tokens(phase: Phase, hashes: int) -> None:
         begin_in_memory(run, f"{server}/token/hearth-verify", {f"{server}/token/hearth-verify": "new"})
     planned = seen(run, phase)
     new, old = (clients.digest(Secret(text)) for text in ("new", "old"))
-    wanted: Any = {"offered": [old, new], "switched": [new, old], "withdrawn": new}[phase]
+    both = sorted([old, new])
+    wanted: Any = {"offered": both, "switched": both, "withdrawn": new}[phase]
     hub = hub_files(Application(planned.here("comms", "mcp_hub"), "the MCP hub", "node"))
     assert json.loads(hub.config.text)["clients"]["hearth-verify"]["tokenSha256"] == wanted
     application = Application(planned.here("comms", "ai_automation"), "AI automation", "python")
