@@ -24,6 +24,8 @@ class StagedSecrets(SecretStore):
         self._phase = phase
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_base":  # a copy under way: it has nothing yet
+            raise AttributeError(name)
         return getattr(self._base, name)
 
     def __repr__(self) -> str:
