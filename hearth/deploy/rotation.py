@@ -32,10 +32,10 @@ from hearth.secrets.staged import StagedSecrets, rotations
 from hearth.values import tuned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from hearth.fleet.model import Fleet
+    from hearth.fleet.model import Fleet, Guest
     from hearth.role.declaration import Role
     from hearth.run import Run
 
@@ -199,6 +199,25 @@ def finish(store: SecretStore) -> None:
     store.save()
 
 
+def missing(guests: Iterable[Guest], state_of: Callable[[Guest], str], reached: Collection[str]) -> str:
+    """Why not every guest can take part; empty where all can. Appliances have nothing to switch.
+
+    Args:
+        guests: of the fleet.
+        state_of: `absent`, `stopped` or `running`.
+        reached: the names of those that answer.
+    """
+    for guest in guests:
+        if guest.appliance:
+            continue
+        state = state_of(guest)
+        if state != "running":
+            return f"guest {guest.name} is {state}"
+        if guest.name not in reached:
+            return f"guest {guest.name} does not answer"
+    return ""
+
+
 # ------------------------------------------------------------------------ internal
 
 
@@ -219,13 +238,9 @@ def _refuse_parts(run: Run) -> None:
             "leave out --limit, --exclude, --serial and --no-wait",
         )
     reached = {host.name for host in context.state.activated_hosts - context.state.failed_hosts}
-    for guest in run.fleet.guests:
-        if guest.appliance:
-            continue
-        state = run.survey.state_of(guest)
-        if state != "running" or guest.name not in reached:
-            why = f"guest {guest.name} is {state}" if state != "running" else f"{guest.name} does not answer"
-            raise HearthError("rotate secrets", why, "pyinfra inventory deploy.py first")
+    why = missing(run.fleet.guests, run.survey.state_of, reached)
+    if why:
+        raise HearthError("rotate secrets", why, "pyinfra inventory deploy.py first")
 
 
 def _names(run: Run) -> tuple[str, ...]:

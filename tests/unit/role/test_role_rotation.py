@@ -16,7 +16,7 @@ from role_kit import FakeRun, fleet, guest
 
 from hearth.application import clients
 from hearth.application.deploy import Application
-from hearth.deploy.rotation import advance, finish
+from hearth.deploy.rotation import advance, finish, missing
 from hearth.home_assistant import tokens
 from hearth.home_assistant.client import Client
 from hearth.home_assistant.duties import Onboarded, Tokens
@@ -141,6 +141,21 @@ def test_a_certificate_is_switched_with_its_key_and_for_the_same_names(store: Se
         leaf = Authority(StagedSecrets(store, phase)).leaf("comms", ["comms.home.test"], ["192.0.2.1"])
         assert (leaf.cert_pem == old.cert_pem, leaf.key_pem == old.key_pem) == (before, before)
     assert leaf.cert_pem == certificate, "it fits: none is issued besides"
+
+
+@pytest.mark.parametrize(
+    ("states", "reached", "words"),
+    [
+        ({"comms": "running", "second": "running"}, {"comms", "second", "pve"}, ""),
+        ({"comms": "running", "second": "absent"}, {"comms", "second"}, "guest second is absent"),
+        ({"comms": "stopped", "second": "running"}, {"comms", "second"}, "guest comms is stopped"),
+        ({"comms": "running", "second": "running"}, {"comms"}, "guest second does not answer"),
+    ],
+)
+def test_every_guest_has_to_take_part(states: dict[str, str], reached: set[str], words: str) -> None:
+    box = guest("box", 150, appliance=True)
+    guests = (guest("comms", 135), guest("second", 136), box)
+    assert missing(guests, lambda one: states.get(one.name, "stopped"), reached) == words
 
 
 # ------------------------------------------------------------- Home Assistant's tokens
