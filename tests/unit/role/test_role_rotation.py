@@ -19,9 +19,9 @@ from hearth.application.deploy import Application
 from hearth.deploy.rotation import advance, finish, missing
 from hearth.home_assistant import tokens
 from hearth.home_assistant.client import Client
-from hearth.home_assistant.duties import Onboarded, Tokens
 from hearth.home_assistant.home import Home
 from hearth.home_assistant.login import Owner
+from hearth.home_assistant.people import Onboarded, Tokens
 from hearth.pki import Authority
 from hearth.secrets import Secret, SecretStore
 from hearth.secrets.rotation import PHASES, Phase, Rotation, encode, entry_of
