@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from hearth.fleet.model import Fleet, Guest
     from hearth.role.declaration import Role
+    from hearth.role.here import RunLike
 
 
 class Run:
@@ -53,6 +54,8 @@ class Run:
         self.environ = environ
         self.executing = False
         self.interrupted = False  # Ctrl-C was pressed
+        self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
+        self.staged: RunLike | None = None  # what roles are planned with instead of this run
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
 
     @property

@@ -17,6 +17,11 @@ from twin.registry import start as registry
 from twin.state import Twin, read_json
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
+_PRODUCTION = (
+    "PROXMOX_VE_INSECURE",
+    "HEARTH_BITWARDEN_SERVER",
+    "BW_SESSION",
+)  # no secret of the real home gets in
 
 
 def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
@@ -28,7 +33,7 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
     """
     home = Home(**twin.load()["home"])
     own = twin.private / "hearth"
-    kept = {k: v for k, v in outer.items() if k.lower() not in _PROXIES and k != "PROXMOX_VE_INSECURE"}
+    kept = {k: v for k, v in outer.items() if k.lower() not in _PROXIES and k not in _PRODUCTION}
     return {
         **kept,
         "HEARTH_TWIN": twin.name,

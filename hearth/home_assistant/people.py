@@ -58,7 +58,10 @@ class Tokens:
         except HearthError:  # without access of our own nothing is known of the others
             return [f"make the token of {client}" for client in self.clients]
         made = [f"make the token of {client}" for client in plan.make]
-        return [*made, *(f"revoke the token of {client}" for client in plan.forget)]
+        added = [f"make the next token of {client}" for client in plan.add]
+        forgotten = [f"revoke the token of {client}" for client in plan.forget]
+        replaced = [f"revoke the old token of {client}" for client in plan.replaced]
+        return [*made, *added, *forgotten, *replaced]
 
     def mend(self, home: Home) -> None:
         """Make and revoke them; each is kept as soon as it is made."""
@@ -72,9 +75,10 @@ class Tokens:
 
     def _plan(self, home: Home, session: Client) -> tokens.TokenPlan:
         known = {client: token for client in self.clients if (token := home.token(client))}
+        second = {client: other for client in self.clients if (other := home.second(client))}
         listed = tokens.listed(session)
         return tokens.plan_tokens(
-            self.clients, known, listed, lambda token: tokens.holds(home.visitor, token)
+            self.clients, known, listed, lambda token: tokens.holds(home.visitor, token), second
         )
 
     def _carry_out(self, home: Home, session: Client, plan: tokens.TokenPlan) -> None:
@@ -82,6 +86,8 @@ class Tokens:
             tokens.revoke(session, token_id)
         for client in plan.make:
             home.keep_token(client, tokens.make(session, client))
+        for client in plan.add:
+            home.keep_second(client, tokens.make(session, client))
         for client in plan.forget:
             home.forget_token(client)
 

@@ -109,6 +109,18 @@ class Authority:
         key = new_key()
         return client_certificate(name, key, issuer, now), key
 
+    def reissued(self, guest: str) -> tuple[str, str]:
+        """Another certificate for what the guest's present one is valid for: PEM, and its new key; not kept.
+
+        Raises:
+            HearthError: there is none, a stored part is damaged, or the CA ends too soon.
+        """
+        stored = self._stored(guest)
+        if stored is None:
+            raise HearthError(f"reissue the certificate of {guest}", "there is none", "deploy the guest")
+        certificate, key = self._new(guest, names_of(stored[0]))
+        return certificate_pem(certificate), key_pem(key)
+
     # ----------------------------------------------------------------- internal
 
     def _key(self, name: str) -> PrivateKey:
@@ -141,12 +153,15 @@ class Authority:
         )
 
     def _issue(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
-        issuer, now = self._lasting(f"issue a certificate for {guest}")
-        key = new_key()
-        certificate = leaf_certificate(guest, wanted, key, issuer, now)
+        certificate, key = self._new(guest, wanted)
         self._store.put(f"tls/{guest}/key", key_pem(key))
         self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
         return certificate, key
+
+    def _new(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
+        issuer, now = self._lasting(f"issue a certificate for {guest}")
+        key = new_key()
+        return leaf_certificate(guest, wanted, key, issuer, now), key
 
     def _lasting(self, action: str) -> tuple[Issuer, datetime]:
         """The CA and the time, where the CA has long enough to go."""

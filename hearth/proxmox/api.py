@@ -67,7 +67,7 @@ class Api:
         """How many requests were sent so far."""
         return sum(self.requests.values())
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """The `data` of a GET.
 
         Args:
@@ -87,11 +87,11 @@ class Api:
                     raise
                 self.sleep(pause)
 
-    def post(self, path: str, **params: Any) -> Any:
+    def post(self, path: str, /, **params: Any) -> Any:
         """The `data` of a POST (a UPID where it starts a task). Raises as `put`."""
         return self._write("POST", path, params)
 
-    def put(self, path: str, **params: Any) -> Any:
+    def put(self, path: str, /, **params: Any) -> Any:
         """The `data` of a PUT.
 
         Raises:
@@ -100,7 +100,7 @@ class Api:
         """
         return self._write("PUT", path, params)
 
-    def delete(self, path: str, **params: Any) -> Any:
+    def delete(self, path: str, /, **params: Any) -> Any:
         """The `data` of a DELETE; parameters travel in the query (a body is a 501). Raises as `put`."""
         return self._write("DELETE", path, params)
 

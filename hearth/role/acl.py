@@ -69,6 +69,21 @@ def mqtt_users(
     return tuple(sorted(users, key=lambda user: user.name))
 
 
+def with_logins(users: Sequence[MqttUser], logins: Mapping[str, Sequence[str]]) -> tuple[MqttUser, ...]:
+    """The users by the names that they log in with, each with the user's rights.
+
+    Args:
+        users: from `mqtt_users`.
+        logins: user -> the names of its logins (`hearth.secrets.mqtt_logins`).
+
+    Raises:
+        HearthError: a login's name is another user's.
+    """
+    found = tuple(MqttUser(name, user.rules) for user in users for name in logins[user.name])
+    _check(found)
+    return found
+
+
 def acl_text(users: Sequence[MqttUser]) -> str:
     """The ACL file: what no line allows is refused, and there are no lines for everybody."""
     blocks = ["\n".join([f"user {user.name}", *map(_line, user.rules)]) for user in users]

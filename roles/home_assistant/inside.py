@@ -149,12 +149,13 @@ def mqtt(here: Here) -> tuple[WantedEntry, ...]:
         return ()
     broker = brokers[0]
     user = service_user(here.role.name, here.guest.name)
+    login = mqtt_user(here.secrets, user)
     answers = {
         "broker": str(broker.guest.address),
         "port": broker.port.number,
         "protocol": "5",
-        "username": user,
-        "password": mqtt_user(here.secrets, user).password.reveal(),
+        "username": login.name,
+        "password": login.password.reveal(),
         "other_settings": {
             "set_client_cert": False,
             "set_ca_cert": "custom",
