@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hearth.fleet.model import Fleet, Guest
+    from hearth.phones.registry import Phones
     from hearth.role.declaration import Role
     from hearth.run import Run
 
@@ -78,6 +79,11 @@ class StagedRun:
     def authority(self) -> Authority:
         """The authority, with the certificates of that phase."""
         return Authority(self.secrets)
+
+    @property
+    def phones(self) -> Phones:
+        """The phones: nothing of theirs is rotated."""
+        return self.run.phones
 
 
 def begin() -> None:
