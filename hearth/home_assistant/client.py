@@ -30,6 +30,10 @@ class NotThereError(HearthError):
     """Home Assistant does not answer."""
 
 
+class LostError(NotThereError):
+    """The line to Home Assistant broke, or nobody is there."""
+
+
 class RefusedError(HearthError):
     """Home Assistant answered, and said no.
 
@@ -164,9 +168,9 @@ class Client:
     def _doing(self, action: str) -> str:
         return f"{action} of Home Assistant on {self.place.name}"
 
-    def _away(self, error: Exception) -> NotThereError:
+    def _away(self, error: Exception) -> LostError:
         reason = str(error) or type(error).__name__
-        return NotThereError(
+        return LostError(
             f"reach Home Assistant on {self.place.name}", reason, "journalctl -u home-assistant there"
         )
 

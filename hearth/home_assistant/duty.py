@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hearth.errors import HearthError
-from hearth.home_assistant.client import Client, until
+from hearth.home_assistant.client import Client, LostError, until
 from hearth.home_assistant.home import Home
 
 STARTS = 300.0  # seconds until Home Assistant answers; the first start compiles everything
@@ -24,9 +24,20 @@ class Duty(Protocol):
 def settle(duty: Duty, home: Home) -> None:
     """See that a duty is done, as soon as Home Assistant can tell; it may just be starting.
 
+    Every deed can be done again: where the line breaks in the middle (it restarts itself now and then), the
+    whole is tried once more.
+
     Raises:
         HearthError: it does not answer in `STARTS` seconds, refuses, or the duty is not done afterwards.
     """
+    try:
+        _done(duty, home)
+    except LostError:
+        home.close()
+        _done(duty, home)
+
+
+def _done(duty: Duty, home: Home) -> None:
     missing: list[str] = []
 
     def answered() -> bool:

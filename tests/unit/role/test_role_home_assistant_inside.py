@@ -10,7 +10,7 @@ from home_assistant_kit import Killed, Memory, StandIn, entry, serving
 
 from hearth.errors import HearthError
 from hearth.home_assistant import onboarding, tokens
-from hearth.home_assistant.client import Client, NotThereError, Place, RefusedError
+from hearth.home_assistant.client import Client, LostError, NotThereError, Place, RefusedError
 from hearth.home_assistant.duty import Duty, settle
 from hearth.home_assistant.entries import WantedEntry, plan_entries
 from hearth.home_assistant.home import Home
@@ -235,6 +235,26 @@ def test_what_is_still_being_set_up_is_waited_for(it: StandIn, set_up: Home) -> 
         SETTINGS.missing(set_up)
     settle(SETTINGS, set_up)
     assert it.preferences["base"] is False
+
+
+def test_a_deed_whose_line_broke_is_done_again_once(it: StandIn, set_up: Home) -> None:
+    class Breaking:
+        """A duty that is done only at the given try."""
+
+        def __init__(self, tries: int) -> None:
+            self.tries = tries
+
+        def missing(self, home: Home) -> list[str]:
+            return ["do it"] if self.tries else []
+
+        def mend(self, home: Home) -> None:
+            self.tries -= 1
+            if self.tries:
+                raise LostError("reach it", "Connection reset by peer")
+
+    settle(Breaking(2), set_up)
+    with pytest.raises(LostError):
+        settle(Breaking(3), set_up)
 
 
 @pytest.mark.parametrize(
