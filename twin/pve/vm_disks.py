@@ -60,9 +60,13 @@ class VmDisks(Forms, Hooks):
             needed = vm_values.privilege(key)
             if needed is None:
                 raise die(f"only root can set '{key}' config")
+            if needed == "VM.Config.Cloudinit" and self.allowed(user, f"/vms/{vmid}", "VM.Config.Network"):
+                continue  # either is enough
             self._qm_perm(user, vmid, pool, needed or self._by_value(key, str(values[key])))
             if key == "startup":
                 self.require(user, "/", "Sys.Modify")
+            if re.fullmatch(r"net\d+", key) and values[key]:
+                self._check_bridge(user, str(values[key]))
 
     @staticmethod
     def _by_value(key: str, value: str) -> str:
