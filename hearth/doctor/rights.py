@@ -121,7 +121,7 @@ def _too_many(path: str, extra: Mapping[str, bool], user: str, token: str) -> Fi
         remedy = "give Hearth a user of its own: python bootstrap.py"
     else:
         remedy = (
-            f"python bootstrap.py takes it from Hearth's own roles; from others: pveum acl list | grep {user} "
+            f"python bootstrap.py mends Hearth's own roles; from others: pveum acl list | grep {user} "
             f"shows where from, pveum acl delete {path} --roles ROLE --users {user} --tokens '{user}!{token}'"
         )
     return warn(CHECK, text, remedy)
