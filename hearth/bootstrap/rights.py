@@ -133,7 +133,10 @@ def _token(seen: Seen) -> list[Step]:
     if seen.token is None:
         return [made]
     if not _token_stays(seen):
-        text = f"remove token {TOKEN}: its value is not in the secrets, and Proxmox shows it only once"
+        text = (
+            f"remove token {TOKEN}: the secrets hold no value of it that Proxmox accepts, "
+            "and it shows a value only once"
+        )
         return [Step(text, "DELETE", TOKEN_PATH), made]
     if seen.token.get("privsep", 1) and not seen.token.get("expire", 0):
         return []

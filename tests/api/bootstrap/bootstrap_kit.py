@@ -228,7 +228,7 @@ class Site:
         return {
             "roles": {name: sorted(privileges) for name, privileges in sorted(access.custom.items())},
             "users": {
-                name: {token: vars(value) for token, value in user.tokens.items()}
+                name: {token: dict(vars(value)) for token, value in user.tokens.items()}
                 for name, user in sorted(access.users.items())
             },
             "acl": sorted((e.path, e.kind, e.ugid, e.role, spread) for e, spread in access.acl.items()),
