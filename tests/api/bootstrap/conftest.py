@@ -16,6 +16,10 @@ from tests.api.run.conftest import container, fleet_of, home_of, machine
 from twin.pve import Server
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "firewall: the rights are those of a fleet with a firewall")
+
+
 def small_fleet() -> dict[str, object]:
     """A container with tun in a pool, and a VM with a place in the start order."""
     return fleet_of(

@@ -6,9 +6,10 @@ destroyed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from bootstrap_kit import Site
@@ -124,8 +125,12 @@ async def fetched(url: str) -> bytes:
 
 
 @pytest.fixture
-def given(pve_server: Server, root_token: str) -> Iterator[Given]:
-    """A fake without Hearth, bootstrapped by root for the whole fleet; images are not there yet."""
+def given(request: pytest.FixtureRequest, pve_server: Server, root_token: str) -> Given:
+    """A fake without Hearth, bootstrapped by root for the whole fleet; images are not there yet.
+
+    `@pytest.mark.firewall`: for a fleet whose firewall Hearth keeps.
+    """
+    firewall = request.node.get_closest_marker("firewall") is not None
     pve = pve_server.pve
     pve.bridges = {"vmbr0", "vmbr1"}
     pve.fetch = fetched
@@ -141,7 +146,7 @@ def given(pve_server: Server, root_token: str) -> Iterator[Given]:
 
     pve_server.call(forget)
     token = ""
-    for step in rights.plan(grants(needed(whole())), {"home", "other"}, look(root, None)):
+    for step in rights.plan(grants(needed(whole(), firewall)), {"home", "other"}, look(root, None)):
         answer = getattr(root, step.method.lower())(step.path, **step.params)
         token = f"{answer['full-tokenid']}={answer['value']}" if step.brings_token else token
     env = {
@@ -149,7 +154,7 @@ def given(pve_server: Server, root_token: str) -> Iterator[Given]:
         "PROXMOX_VE_API_TOKEN": token,
         "PROXMOX_VE_CA_BUNDLE": str(pve_server.ca_file),
     }
-    yield Given(pve, Home(pve, api_for(env)), env, pve_server.call)
+    return Given(pve, Home(pve, api_for(env)), env, pve_server.call)
 
 
 @pytest.mark.parametrize((), VERSIONS)
@@ -209,3 +214,58 @@ def test_a_deploy_without_a_privilege_says_what_to_do_and_bootstrap_mends_it(sit
     assert "lacks on /vms: VM.Config.Network (to set bridges and addresses)" in said
     assert "change role HearthVms: +VM.Config.Network" in site.bootstrap().went_well().out
     site.home.deploy().went_well()
+
+
+# ------------------------------------------------------------------ the firewall's part
+
+
+def keep_the_firewall(api: Api) -> None:
+    """Every kind of call to the datacenter's, the node's and a guest's firewall, reading and writing."""
+    for place in ("/cluster/firewall", "/nodes/pve/firewall", "/nodes/pve/lxc/135/firewall"):
+        api.put(f"{place}/options", enable=0)
+        assert api.get(f"{place}/options")
+        api.post(f"{place}/rules", type="in", action="ACCEPT", enable=1)
+        assert api.get(f"{place}/rules")
+        api.delete(f"{place}/rules/0")
+    for place in ("/cluster/firewall", "/nodes/pve/lxc/135/firewall"):
+        api.post(f"{place}/ipset", name="management")
+        api.post(f"{place}/ipset/management", cidr="192.168.1.0/24")
+        assert api.get(f"{place}/ipset/management")
+        api.delete(f"{place}/ipset/management/{quote('192.168.1.0/24', safe='')}")
+        api.delete(f"{place}/ipset/management")
+    api.post("/cluster/firewall/groups", group="hearth-mqtt")
+    assert api.get("/cluster/firewall/groups/hearth-mqtt") == []
+    api.delete("/cluster/firewall/groups/hearth-mqtt")
+
+
+FIREWALL = [
+    ("/", "Sys.Audit"),
+    ("/", "Sys.Modify"),
+    ("/nodes/pve", "Sys.Audit"),
+    ("/nodes/pve", "Sys.Modify"),
+    ("/vms", "VM.Audit"),
+    ("/vms", "VM.Config.Network"),
+]
+
+
+@pytest.mark.firewall
+@pytest.mark.parametrize((), VERSIONS)
+def test_with_the_firewalls_privileges_every_call_to_it_works_and_guests_live_too(given: Given) -> None:
+    api = api_for(given.env)
+    given.live()
+    converge(api, given.plan(api, container()), None)
+    keep_the_firewall(api)
+    assert not [asked for asked in given.pve.log.requests if asked.status == 403]
+
+
+@pytest.mark.firewall
+@pytest.mark.parametrize(("path", "name"), FIREWALL)
+def test_without_any_of_the_firewalls_privileges_a_call_to_it_is_refused(
+    given: Given, path: str, name: str
+) -> None:
+    api = api_for(given.env)
+    converge(api, given.plan(api, container()), None)
+    given.take(path, name)
+    shown = path.replace("/vms", "/vms/135")
+    with pytest.raises(HearthError, match=f"Permission check failed .{shown}, {name}"):
+        keep_the_firewall(api)
