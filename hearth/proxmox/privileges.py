@@ -16,7 +16,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from hearth.fleet.model import Fleet, Guest, Network, Node
+from hearth.fleet.model import AUTO, Fleet, Guest, Network, Node
 
 _GUESTS = (
     ("VM.Audit", "see which guests there are"),
@@ -82,15 +82,10 @@ def needed(fleet: Fleet, firewall: bool = False) -> tuple[Privilege, ...]:
     for storage in storages:
         found.append(Privilege(f"/storage/{storage}", "Datastore.AllocateSpace", "make guests' disks"))
     for node in fleet.nodes:
-        found += _on_node(node)
-        if not firewall:  # whoever may set the datacenter's firewall may let a node download too
-            path = f"/nodes/{node.name}"
-            found.append(Privilege(path, "Sys.AccessNetwork", "let the node download images"))
-        if node.images not in storages:
-            found.append(
-                Privilege(f"/storage/{node.images}", "Datastore.Audit", "see and use the images there")
-            )
-    found += [_on_bridge(network) for network in fleet.networks]
+        found.append(Privilege(f"/nodes/{node.name}", "Sys.Audit", "see the node's state and clock"))
+        if any(guest.image and guest.node in (node.name, AUTO) for guest in fleet.guests):
+            found += _for_images(node, seen=node.images in storages, downloads=firewall)
+    found += [_on_bridge(fleet.network(name)) for name in {guest.network for guest in fleet.guests} if name]
     for pool in {guest.pool for guest in fleet.guests if guest.pool}:
         found.append(Privilege(f"/pool/{pool}", "Pool.Allocate", "put guests into the pool"))
         found.append(Privilege(f"/pool/{pool}", "Pool.Audit", "see who is in the pool"))
@@ -140,11 +135,21 @@ def _on_root(guests: Iterable[Guest]) -> list[Privilege]:
     return [Privilege("/", "Sys.Modify", " and ".join(reasons))] if reasons else []
 
 
-def _on_node(node: Node) -> list[Privilege]:
-    return [
-        Privilege(f"/nodes/{node.name}", "Sys.Audit", "see the node's state and clock"),
-        Privilege(f"/storage/{node.images}", "Datastore.AllocateTemplate", "keep downloaded images"),
-    ]
+def _for_images(node: Node, seen: bool, downloads: bool) -> list[Privilege]:
+    """Templates and cloud images.
+
+    Args:
+        node: where guests are made from images.
+        seen: the storage of images is seen by what else is needed on it.
+        downloads: whoever may set the datacenter's firewall may let a node download too.
+    """
+    storage = f"/storage/{node.images}"
+    found = [Privilege(storage, "Datastore.AllocateTemplate", "keep downloaded images")]
+    if not seen:
+        found.append(Privilege(storage, "Datastore.Audit", "see and use the images there"))
+    if not downloads:
+        found.append(Privilege(f"/nodes/{node.name}", "Sys.AccessNetwork", "let the node download images"))
+    return found
 
 
 def _on_bridge(network: Network) -> Privilege:

@@ -65,7 +65,7 @@ def second() -> tuple[Guest, ...]:
 
 def whole() -> Fleet:
     """The fleet of both: what it needs is what is given."""
-    fleet = fleet_of(*first(), container(name="more", vmid=138, pool="other"))
+    fleet = fleet_of(*first(), container(name="more", vmid=138, pool="other", network="iot"))
     iot = Network(name="iot", bridge="vmbr1", vlan=20, subnet="192.168.1.0/24", gateway="192.168.1.1")
     return fleet.model_copy(update={"networks": (*fleet.networks, iot)})
 

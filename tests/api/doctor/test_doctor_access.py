@@ -16,7 +16,9 @@ OnServer = Callable[[Callable[[], object]], object]
 
 
 def lxc(**more: object) -> Guest:
-    return Guest(name="a", kind="lxc", node="pve", vmid=100, **more)
+    return Guest(
+        **{"name": "a", "kind": "lxc", "node": "pve", "vmid": 100, "network": "lan", "image": "x", **more}
+    )
 
 
 def fleet(*guests: Guest) -> Fleet:
@@ -239,7 +241,8 @@ def test_more_only_where_the_fleet_needs_it(guest: Guest, path: str, name: str) 
 def test_a_vlan_is_given_alone() -> None:
     """Whoever may use one VLAN may not use the others, nor the bridge without one."""
     lan, iot = Network(name="lan", bridge="vmbr0"), Network(name="iot", bridge="vmbr1", vlan=20)
-    given = {p.path: p for p in needed(fleet(lxc()).model_copy(update={"networks": (lan, iot)}))}
+    two = fleet(lxc(), lxc(name="b", vmid=101, network="iot"))
+    given = {p.path: p for p in needed(two.model_copy(update={"networks": (lan, iot)}))}
     assert "/sdn/zones/localnetwork/vmbr1" not in given
     assert not given["/sdn/zones/localnetwork/vmbr0"].below
     assert given["/sdn/zones/localnetwork/vmbr1/20"].name == "SDN.Use"
@@ -252,6 +255,15 @@ def test_a_storage_that_guests_are_made_on_is_seen_without_another_privilege() -
     assert ("/storage/local", "Datastore.Audit") not in {
         (p.path, p.name) for p in needed(fleet(lxc(storage="local")))
     }
+
+
+def test_a_network_that_no_guest_is_on_and_images_that_no_guest_is_made_from_need_nothing() -> None:
+    paths = {p.path for p in needed(fleet(lxc(network=None)))}
+    assert not any(path.startswith("/sdn") for path in paths)
+    adopted = {(p.path, p.name) for p in needed(fleet(lxc(image=None)))}
+    assert not any(path == "/storage/local" for path, _ in adopted)
+    assert ("/nodes/pve", "Sys.AccessNetwork") not in adopted
+    assert ("/nodes/pve", "Sys.Audit") in adopted
 
 
 def test_the_firewalls_privileges_are_needed_with_a_firewall_only() -> None:
