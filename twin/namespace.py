@@ -6,7 +6,8 @@ nothing but connections to the forward proxy.
 
 The mount namespace is pinned to a file. In it /sys shows the devices of the network namespace (LXC looks
 bridges up there), the machine's cgroups stay in place, and /etc, /usr/sbin and /usr/local/sbin are the node's
-own: an overlay in memory adds /etc/pve, pct, qm, Hearth's wrapper and the ids of unprivileged guests.
+own: an overlay in memory adds /etc/pve, pct, qm, Hearth's wrapper and the ids of unprivileged guests. root
+has another home there, whose authorized_keys is a link, as on Proxmox (there into /etc/pve/priv).
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ done
 echo "$2" > /etc/subuid
 echo "$2" > /etc/subgid
 mkdir -p /etc/pve/lxc /etc/pve/qemu-server
+mkdir -m 700 "$1/node/root" "$1/node/root/.ssh"
+ln -s "$3" "$1/node/root/.ssh/authorized_keys"
+sed -i "s,^\\(root:[^:]*:0:0:[^:]*\\):/root:,\\1:$1/node/root:," /etc/passwd
 : > "$1/mounts-ready"
 """
 
@@ -221,7 +225,8 @@ def _make_mounts(twin: Twin) -> None:
     twin.mount_ns.touch()
     run(
         *("nsenter", f"--net={twin.netns_file}", "--"),
-        *("unshare", f"--mount={twin.mount_ns}", "--", "sh", "-c", _MOUNTS, "sh", str(twin.dir), _SUBID),
+        *("unshare", f"--mount={twin.mount_ns}", "--", "sh", "-c", _MOUNTS, "sh"),
+        *(str(twin.dir), _SUBID, str(twin.node_keys)),
     )
     if not ready.exists():
         raise HearthError("make the twin's mounts", "the mount namespace came out incomplete")

@@ -22,6 +22,7 @@ from hearth.fleet.model import Node
 from hearth.proxmox import faults
 from hearth.proxmox.access import Access, access
 from hearth.proxmox.faults import ApiError, LostAnswerError, TaskError, UnreachableError, UnsentError
+from hearth.proxmox.login import TicketAuth
 
 __all__ = ["Api", "ApiError", "LostAnswerError", "TaskError", "UnreachableError", "connect"]
 
@@ -255,13 +256,15 @@ def _session(access: Access, timeout: float) -> ProxmoxAPI:
         backend="https",
         service="PVE",
         user=access.user,
-        token_name=access.token_name,
-        token_value=access.token_value,
+        token_name=access.token_name or "none",  # with a ticket there is none, and proxmoxer wants one
+        token_value=access.token_value or "none",
         verify_ssl=access.verify,
         timeout=(5.0, timeout),
     )
     # The node is on the LAN: a proxy or a .netrc of this machine must not come between.
     proxmox._store["session"].trust_env = False
+    if access.ticket is not None:
+        proxmox._store["session"].auth = TicketAuth(access.ticket, (5.0, timeout), access.verify)
     return proxmox
 
 
