@@ -14,6 +14,7 @@ import hearth
 from hearth.cli.android import android
 from hearth.cli.doctor import doctor
 from hearth.cli.fleet import check_fleet
+from hearth.cli.flows import show_flows
 from hearth.cli.importing import import_home
 from hearth.cli.node_key import node_key
 from hearth.cli.secrets import secrets
@@ -52,6 +53,7 @@ def fleet() -> None:
 fleet.add_command(check_fleet)
 cli.add_command(android)
 cli.add_command(doctor)
+cli.add_command(show_flows)
 cli.add_command(import_home)
 cli.add_command(node_key)
 cli.add_command(secrets)

@@ -17,8 +17,8 @@ LEVELS = ("error", "warning", "notice", "information", "debug")
 
 role = Role(
     provides=(
-        Port("mqtts", 8883, tls=True, audience="lan", door=True, health="mqtt"),
-        Port("mqtt", 1883, audience="lan", door=True, health="mqtt"),
+        Port("mqtts", 8883, tls=True, audience="lan", door=True, devices=True, health="mqtt"),
+        Port("mqtt", 1883, audience="lan", door=True, devices=True, health="mqtt"),
     ),
     # The first broker of the fleet file is the primary; every further one is bridged to it.
     needs=(Need("mosquitto", "mqtts", topics=(Topic("#"),)),),
