@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -123,8 +125,35 @@ def test_what_the_guest_asks_for_is_answered_and_loopback_is_free(sides: Callabl
         for protocol, port in (("tcp", 4000), ("udp", 4001))
     ]
     assert set(both.knock(asked, from_guest=True).values()) == {"open"}
-    # Nothing listens there: the refusal comes back too.
-    assert both.knock([Knock(own4, "203.0.113.9", "udp", 4009, True)], True).popitem()[1] == "closed"
+    # Nothing listens there: what ICMP says of our own packets comes back too, as "too big" must.
+    refused = [Knock(own, to, "udp", 4009, True) for own, to in zip(both.addresses, STRANGERS, strict=True)]
+    assert set(both.knock(refused, from_guest=True).values()) == {"closed"}
+
+
+# A router's advertisement of 2001:db8:5::/64, RFC 4861, 4.2 and 4.6.2; the kernel adds the checksum.
+ADVERTISE = """
+import socket, struct
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+raw.bind(socket.getaddrinfo("fe80::77%eth0", 0)[0][4])
+body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+body += struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0)
+body += socket.inet_pton(socket.AF_INET6, "2001:db8:5::")
+raw.sendto(body, socket.getaddrinfo("ff02::1%eth0", 0)[0][4])
+"""
+
+
+def test_a_router_is_heard(sides: Callable[..., TwoSides]) -> None:
+    both = sides("bare")
+    both.nft(rules("bare").text)
+    both.run("ip", "-6", "addr", "add", "fe80::150/64", "dev", "eth0", "nodad")
+    assert both.run(sys.executable, "-c", ADVERTISE, outside=True).stderr == ""
+    for _ in range(50):
+        if "2001:db8:5:" in both.run("ip", "-6", "addr", "show", "dev", "eth0").stdout:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("no address from the advertised prefix")
 
 
 @pytest.mark.parametrize("given", ["dhcp", "fixed"])
