@@ -92,7 +92,11 @@ def test_a_second_run_is_silent(walled: Walled) -> None:
 
 @pytest.mark.parametrize(
     "hand",
-    ["nft insert rule inet hearth input accept", "nft flush ruleset", "nft flush chain inet hearth input"],
+    [
+        "nft insert rule inet hearth input accept",
+        "nft flush ruleset",
+        "nft add element inet hearth management_4 '{ 203.0.113.9 }'",
+    ],
 )
 def test_what_a_hand_changed_is_planned_and_mended(walled: Walled, hand: str) -> None:
     home = walled.home

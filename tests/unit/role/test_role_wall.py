@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from role_kit import FakeRun, dual
-from wall_kit import DATA, ELSEWHERE, FLEET, PEOPLE, STRANGERS, TwoSides, everybody, may_ping, rules, table
+from role_kit import dual
+from wall_kit import (
+    DATA,
+    ELSEWHERE,
+    FLEET,
+    PEOPLE,
+    STRANGERS,
+    TwoSides,
+    a_run,
+    everybody,
+    may_ping,
+    rules,
+    table,
+)
 
 from hearth.errors import HearthError
 from hearth.firewall.settings import LEVELS
@@ -160,7 +172,7 @@ def test_a_router_is_heard(sides: Callable[..., TwoSides]) -> None:
 def test_a_lease_is_let_in_where_the_fleet_says_dhcp(given: str, sides: Callable[..., TwoSides]) -> None:
     both = sides("bare")
     told = {"address": "dhcp", "address6": "auto"} if given == "dhcp" else {}
-    fleet = Fleet(**{**dict(FLEET), "guests": (dual("bare", 150).model_copy(update=told),)})
+    fleet = Fleet(**{**dict(FLEET), "guests": (dual("bare", 150, "clock").model_copy(update=told),)})
     both.nft(rules("bare", fleet).text)
     both.run("ip", "-6", "addr", "add", "fe80::150/64", "dev", "eth0", "nodad")
     both.serve([("udp", 68), ("udp", 546)])
@@ -182,9 +194,11 @@ def test_nothing_but_our_own_table_is_touched(sides: Callable[..., TwoSides]) ->
     both = sides("bare")
     both.nft("table ip podman { chain forward { type filter hook forward priority 0; policy accept; }; }")
     before = both.listed()
-    for _ in range(2):
-        both.nft(rules("bare").text)
-    assert before.strip() in both.listed()
+    both.nft(rules("bare").text)
+    once = both.listed()
+    both.nft(rules("bare").text)
+    assert both.listed() == once
+    assert before.strip() in once
     assert both.listed().count("table inet hearth") == 1
     assert "hook forward" not in both.listed().replace(before.strip(), "")
     both.run("nft", "delete", "table", "inet", "hearth")
@@ -210,7 +224,7 @@ def test_what_is_refused_is_logged_where_wanted(level: str, sides: Callable[...,
     ],
 )
 def test_a_wrong_value_is_refused_in_words(data: dict[str, Any], word: str) -> None:
-    run = FakeRun(FLEET)
+    run = a_run()
     deployer = run.roles["wall"].deployer
     assert deployer
     from ops_kit import Absent, preparing
@@ -221,7 +235,7 @@ def test_a_wrong_value_is_refused_in_words(data: dict[str, Any], word: str) -> N
 
 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    run = FakeRun(FLEET)
+    run = a_run()
     text = run.here("bare", "wall").render("hearth-wall.service.j2", rules="/etc/hearth/wall.nft")
     unit = tmp_path / "hearth-wall.service"
     unit.write_text(text)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from ops_kit import Absent, preparing
-from role_kit import FakeRun, group_data
-from wall_kit import DATA, FLEET, TwoSides, rules
+from role_kit import group_data
+from wall_kit import DATA, FLEET, TwoSides, a_run, rules
 
 from hearth.ops import nft, proven
 from hearth.ops.files import File
@@ -27,8 +27,16 @@ class Guest:
         (place / "bin").mkdir()
         (place / "run").mkdir()
         for name in ("systemctl", "systemd-run"):
-            (place / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {place}/calls\n')
-            (place / "bin" / name).chmod(0o755)
+            self.program(name, "")
+
+    def program(self, name: str, then: str) -> None:
+        """A program that writes down what it is asked."""
+        (self.place / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {self.place}/calls\n{then}\n')
+        (self.place / "bin" / name).chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.place / "calls").read_text().splitlines()
 
     def risky(self, text: str = "") -> proven.Risky:
         return nft.risky(File(str(self.file), text or rules("bare").text, mode="600"))
@@ -140,7 +148,10 @@ def test_what_nft_refuses_is_never_loaded_and_the_old_wall_stays(guest: Guest) -
     guest.tries()
     guest.sh(proven.keeping(guest.risky()))
     before = guest.table()
+    guest.program("nft", 'exec /usr/sbin/nft "$@"')
     assert guest.tries("table inet hearth { chain input { tcp dport 99999 accept; }; }") != 0
+    assert f"nft -c -f {guest.file}" in guest.calls
+    assert f"nft -f {guest.file}" not in guest.calls
     assert guest.table() == before
     assert guest.holds()
 
@@ -170,7 +181,7 @@ def test_removed_it_leaves_what_is_not_ours(guest: Guest) -> None:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_guest_to_be_made_plans_a_wall_where_it_is_switched_on(enabled: bool) -> None:
-    run = FakeRun(FLEET)
+    run = a_run()
     deployer = run.roles["wall"].deployer
     assert deployer
     with preparing() as host:

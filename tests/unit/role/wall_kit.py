@@ -18,6 +18,7 @@ from hearth.firewall.settings import read_settings
 from hearth.fleet.model import Fleet, Network
 from hearth.ops.files import File
 from hearth.role.certificates import fixed_addresses
+from hearth.role.declaration import Port, Role
 from tests.knocking import Knock
 
 LAN = Network(
@@ -32,7 +33,7 @@ FLEET = Fleet(
         dual("comms", 135, "mosquitto", "zigbee2mqtt", "front"),
         dual("db", 136, "postgresql"),
         dual("db2", 139, "postgresql"),
-        dual("bare", 150),
+        dual("bare", 150, "clock"),
     ),
 )
 DATA: dict[str, Any] = {
@@ -55,9 +56,16 @@ PEOPLE = (
 ELSEWHERE = (("tcp", 9), ("udp", 53), ("tcp", 111))  # ports that no flow has
 
 
+def a_run(fleet: Fleet = FLEET) -> FakeRun:
+    """A run with a role that serves UDP: none of the project's own does."""
+    run = FakeRun(fleet)
+    run.roles["clock"] = Role(provides=(Port("time", 123, protocol="udp", audience="lan"),), name="clock")
+    return run
+
+
 def rules(name: str, fleet: Fleet = FLEET, **data: Any) -> File:
     """The role's file for one guest."""
-    run = FakeRun(fleet)
+    run = a_run(fleet)
     from roles.wall import rules as made  # loaded by the catalogue
 
     return made(run.here(name, "wall", **{**DATA, **data}))
@@ -65,7 +73,7 @@ def rules(name: str, fleet: Fleet = FLEET, **data: Any) -> File:
 
 def table(fleet: Fleet = FLEET, **data: Any) -> tuple[Flow, ...]:
     """The flows, as the role has them."""
-    return flows(fleet, FakeRun(fleet).roles, read_settings(group_data(**{**DATA, **data}), fleet))
+    return flows(fleet, a_run(fleet).roles, read_settings(group_data(**{**DATA, **data}), fleet))
 
 
 def may_ping(address: Any, **data: Any) -> bool:
