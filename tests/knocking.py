@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import resource
 import selectors
 import socket
 import struct
@@ -21,6 +22,7 @@ from typing import Any
 QUIET = 1.0  # seconds to wait for an answer that must not come, once all others have come
 MOST = 30.0  # seconds to wait for one that must come
 WORD = b"knock"
+SOCKETS = 10_000  # at once, at most
 ECHO = {4: 8, 6: 128}  # echo request, RFC 792 and RFC 4443
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET)
 
@@ -176,4 +178,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve([(protocol, port) for protocol, port in asked], *sys.argv[2:])
     else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (SOCKETS, SOCKETS))
         print(json.dumps(knock([Knock(**one) for one in asked])))

@@ -32,6 +32,7 @@ from hearth.fleet.model import Fleet
 from hearth.role.certificates import fixed_addresses
 from tests.knocking import Knock
 
+AT_ONCE = 8000  # sockets
 GUESTS = [guest.name for guest in FLEET.guests]
 
 
@@ -83,6 +84,28 @@ def test_exactly_the_flows_answer(name: str, sides: Callable[..., TwoSides]) -> 
     wrong = {one: found for one, found in met.items() if (found == "open") != one.answer or found == "closed"}
     assert wrong == {}
     assert any(one.answer for one in knocks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["192.168.1.77", "fd00::141"])
+def test_no_other_tcp_port_lets_a_packet_through(source: str, sides: Callable[..., TwoSides]) -> None:
+    """Nobody listens: whatever comes through is refused by the guest itself, and that is heard."""
+    both = sides("gate")
+    both.nft(rules("gate").text)
+    target = both.addresses[":" in source]
+    mine = {
+        flow.port
+        for flow in table()
+        if (flow.guest, flow.protocol) == ("gate", "tcp") and ip_address(source) in flow.sources
+    }
+    met: dict[int, str] = {}
+    for first in range(1, 65536, AT_ONCE):
+        ports = range(first, min(first + AT_ONCE, 65536))
+        found = both.knock([Knock(source, target, "tcp", port, port in mine) for port in ports])
+        met |= dict(zip(ports, found.values(), strict=True))
+    assert {port for port, answer in met.items() if answer == "closed"} == mine
+    assert {answer for port, answer in met.items() if port not in mine} == {"silent"}
+    assert mine
 
 
 def test_the_matrix_would_see_a_hole(sides: Callable[..., TwoSides]) -> None:
