@@ -101,21 +101,9 @@ class TwoSides:
         self._serving: list[subprocess.Popen[str]] = []
         for name in (self.guest, self.outside):
             _ip("netns", "add", name)
-            _ip("-n", name, "link", "set", "lo", "up")
-        _ip("-n", self.guest, "link", "add", "eth0", "type", "veth", "peer", "eth0", "netns", self.outside)
-        for name in (self.guest, self.outside):
-            _ip("-n", name, "link", "set", "eth0", "up")
-        for name, own, to in (
-            (self.guest, addresses, ("default",)),
-            (self.outside, [*others, "fe80::77"], addresses),
-        ):
-            for address in own:
-                _ip(
-                    "-n", name, "addr", "add", address, "dev", "eth0", *(("nodad",) if ":" in address else ())
-                )
-            for version in ("-4", "-6"):
-                for target in (t for t in to if t == "default" or (":" in t) == (version == "-6")):
-                    _ip("-n", name, version, "route", "add", target, "dev", "eth0")
+        pair = f"link add eth0 type veth peer eth0 netns {self.outside}"
+        _batch(self.guest, [pair, *_links(), *_addresses(addresses), *_routes(["0.0.0.0/0", "::/0"])])
+        _batch(self.outside, [*_links(), *_addresses([*others, "fe80::77"]), *_routes(addresses)])
 
     def run(self, *argv: str, outside: bool = False, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program on one side, the guest's unless said."""
@@ -164,6 +152,26 @@ class TwoSides:
 
 def _knocker(what: str) -> tuple[str, ...]:
     return (sys.executable, str(PROJECT / "tests/knocking.py"), what)
+
+
+def _links() -> list[str]:
+    return ["link set lo up", "link set eth0 up"]
+
+
+def _addresses(own: Sequence[str]) -> list[str]:
+    return [f"addr add {address} dev eth0{' nodad' if ':' in address else ''}" for address in own]
+
+
+def _routes(targets: Sequence[str]) -> list[str]:
+    return [f"route add {target} dev eth0" for target in targets]
+
+
+def _batch(name: str, lines: Sequence[str]) -> None:
+    """Commands of ip(8) in a namespace."""
+    done = subprocess.run(
+        ["ip", "-n", name, "-batch", "-"], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def _ip(*words: str) -> None:
