@@ -9,7 +9,7 @@ from hearth.errors import HearthError
 from hearth.firewall.flows import flows, pingers
 from hearth.firewall.inside import Wall, wall_of
 from hearth.firewall.settings import LEVELS, read_settings
-from hearth.ops import files, nft, systemd
+from hearth.ops import files, nft, shell, systemd
 from hearth.ops.files import File
 from hearth.path import addresses_towards
 from hearth.role.declaration import Role
@@ -17,6 +17,7 @@ from hearth.role.here import Here
 
 RULES = "/etc/hearth/wall.nft"
 UNIT = "/etc/systemd/system/hearth-wall.service"
+DEBIANS = "/etc/systemd/system/nftables.service.d/hearth.conf"
 
 role = Role(packages=("nftables",))
 
@@ -25,16 +26,30 @@ role = Role(packages=("nftables",))
 def wall(here: Here) -> None:
     """Raise the wall, proven by a new login; or take it away."""
     if not enabled(here):
-        nft.absent(name="Have no wall of its own", file=RULES, unit=UNIT)
+        nft.absent(name="Have no wall of its own", unit=UNIT, others=[RULES, DEBIANS])
         return
-    unit = here.template("hearth-wall.service.j2", UNIT, values={"rules": RULES})
-    files.present(name="Describe the wall to systemd", files=[unit])
+    files.present(name="Describe the wall to systemd", files=units(here))
+    shell.ensure(
+        name="Have systemd put the wall up again after Debian's own unit",
+        holds=f"systemctl show -p DropInPaths --value nftables.service | grep -qF {DEBIANS} && "
+        "[ $(systemctl show -p NeedDaemonReload --value nftables.service) = no ]",
+        command="systemctl daemon-reload",
+    )
     nft.table(
         name="Raise the wall",
         file=rules(here),
         rollback_after=here.number("rollback_after", 10),
     )
     systemd.service(name="Load the wall before the network", unit="hearth-wall.service")
+
+
+def units(here: Here) -> list[File]:
+    """Ours, and a drop-in for Debian's."""
+    values = {"rules": RULES}
+    return [
+        here.template("hearth-wall.service.j2", UNIT, values=values),
+        here.template("nftables.service.conf.j2", DEBIANS, values=values),
+    ]
 
 
 def rules(here: Here) -> File:

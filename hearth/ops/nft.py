@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.api.operation import operation
@@ -58,32 +58,32 @@ def risky(file: File) -> proven.Risky:
 
 
 @operation()
-def absent(file: str, unit: str) -> Generator[PyinfraCommand, None, None]:
+def absent(unit: str, others: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     """
-    Take away the table, its file and the unit that loads it.
+    Take away the table, the unit that loads it, and further files.
 
-    + file: the file's path
     + unit: the path of the unit's file
+    + others: paths
 
     **Example:**
 
     .. code:: python
 
-        nft.absent(name="Take the wall away", file=RULES, unit="/etc/systemd/system/hearth-wall.service")
+        nft.absent(name="Take the wall away", unit="/etc/systemd/system/hearth-wall.service", others=[RULES])
     """
+    there = " || ".join(f"[ -e {path} ]" for path in (unit, *others))
     # Asked so that a guest that does not exist yet answers that nothing is there.
-    if not host.get_fact(Succeeds, test=f"[ -e {file} ] || [ -e {unit} ] || nft list table {TABLE}"):
+    if not host.get_fact(Succeeds, test=f"{there} || nft list table {TABLE}"):
         host.noop("there is no wall of ours")
         return
-    yield StringCommand(removing(file, unit))
+    yield StringCommand(removing(unit, others))
 
 
-def removing(file: str, unit: str) -> str:
+def removing(unit: str, others: Sequence[str]) -> str:
     """The script of `absent`."""
-    name = unit.rpartition("/")[2]
     return f"""set -eu
-systemctl -q disable --now {name} 2>/dev/null || :
-rm -f {file} {unit}
+systemctl -q disable --now {unit.rpartition("/")[2]} 2>/dev/null || :
+rm -f {unit} {" ".join(others)}
 systemctl daemon-reload
 if nft list table {TABLE} >/dev/null 2>&1; then nft delete table {TABLE}; fi
 """

@@ -104,11 +104,11 @@ def change(risky: Risky, rollback_after: int) -> Generator[PyinfraCommand, None,
         risky: the file.
         rollback_after: seconds after which the guest restores what was there.
     """
-    holds = not differing([risky.file]) and host.get_fact(Succeeds, test=risky.filled(risky.holds))
-    if holds and not host.get_fact(Succeeds, test=risky.unproven):
+    same, holds = not differing([risky.file]), risky.filled(risky.holds)
+    if same and host.get_fact(Succeeds, test=f"! {risky.unproven} && {holds}"):
         host.noop(f"{risky.file.path} is as wanted, and in use")
         return
-    if not holds:
+    if not (same and host.get_fact(Succeeds, test=holds)):
         yield StringCommand(f"umask 077 && mkdir -p {STAGE}")
         yield FileUploadCommand(StringIO(risky.file.text), risky.candidate)
         yield StringCommand(trying(risky, rollback_after))

@@ -111,10 +111,15 @@ def test_what_a_hand_changed_is_planned_and_mended(walled: Walled, hand: str) ->
 def test_debians_own_unit_does_not_take_it_away(walled: Walled) -> None:
     home = walled.home
     before = home.said("desk", LIST)
-    for verb in ("start", "reload", "restart"):
-        home.said("desk", f"systemctl {verb} nftables.service")
-        assert home.said("desk", LIST) == before, verb
-    home.said("desk", "systemctl stop nftables.service && systemctl start hearth-wall.service")
+    home.said("desk", "nft add table ip somebodys")
+    try:
+        for verb in ("start", "reload", "restart", "stop"):
+            home.said("desk", f"systemctl {verb} nftables.service")
+            assert home.said("desk", LIST) == before, verb
+            assert home.ends("desk", "nft list table ip somebodys") != 0, "it did flush"
+            home.said("desk", "nft add table ip somebodys")
+    finally:
+        home.said("desk", "systemctl restart hearth-wall.service && nft delete table ip somebodys")
     home.deploy("--limit", "desk").silent()
 
 
@@ -230,9 +235,15 @@ def test_switched_off_it_is_taken_away_and_nothing_else(walled: Walled) -> None:
         home.deploy("--limit", "desk").went_well()
         home.deploy("--limit", "desk").silent()
         tables = json.loads(home.said("desk", "nft -j list tables"))["nftables"][1:]
-        assert [row["table"]["name"] for row in tables] == ["somebodys"]
-        left = f"[ -e {RULES} ] || [ -e /etc/systemd/system/hearth-wall.service ]"
-        assert home.ends("desk", left) != 0
+        names = [row["table"]["name"] for row in tables]
+        assert "somebodys" in names
+        assert "hearth" not in names
+        for left in (
+            f"[ -e {RULES} ]",
+            "systemctl cat hearth-wall",
+            f"systemctl cat nftables | grep {RULES}",
+        ):
+            assert home.ends("desk", left) != 0, left
         home.verify("-k", "test_wall and desk").went_well()
     finally:
         values.write_text(text)

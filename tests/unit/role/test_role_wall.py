@@ -257,11 +257,13 @@ def test_a_wrong_value_is_refused_in_words(data: dict[str, Any], word: str) -> N
         deployer(run.here("bare", "wall", **{**DATA, **data}))
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    run = a_run()
-    text = run.here("bare", "wall").render("hearth-wall.service.j2", rules="/etc/hearth/wall.nft")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    here = a_run().here("bare", "wall")
+    from roles.wall import units  # loaded by the catalogue
+
+    ours, debians = units(here)
     unit = tmp_path / "hearth-wall.service"
-    unit.write_text(text)
+    unit.write_text(ours.text + "\n" + debians.text)
     done = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
     )

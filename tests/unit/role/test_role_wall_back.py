@@ -172,7 +172,7 @@ def test_removed_it_leaves_what_is_not_ours(guest: Guest) -> None:
     unit = guest.place / "hearth-wall.service"
     unit.touch()
     for _ in range(2):
-        assert guest.sh(nft.removing(str(guest.file), str(unit))) == 0
+        assert guest.sh(nft.removing(str(unit), [str(guest.file)])) == 0
     assert guest.sides.listed() == before
     assert not guest.file.exists()
     assert not unit.exists()
@@ -189,4 +189,4 @@ def test_a_guest_to_be_made_plans_a_wall_where_it_is_switched_on(enabled: bool) 
         host.data = group_data(**{**DATA, "wall_enabled": enabled})
         deployer(Here(run, FLEET.guest("bare"), host, run.roles["wall"]))
         planned = [one.operation_meta.will_change for one in host.state.ops[host].values()]
-    assert planned == ([True, True, True] if enabled else [False])
+    assert planned == ([True, True, True, True] if enabled else [False])
