@@ -44,14 +44,22 @@ def dual(name: str, last: int, *roles: str) -> Guest:
     return guest(name, last, *roles, address6=IPv6Address(f"fd00::{last}"))
 
 
-def group_data(**changes: Any) -> SimpleNamespace:
+class Data(SimpleNamespace):
+    """pyinfra's HostData, as far as roles use it."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A value, or the default."""
+        return getattr(self, name, default)
+
+
+def group_data(**changes: Any) -> Data:
     """What pyinfra's `host.data` holds: the values of group_data/, and changes to them."""
     values: dict[str, Any] = {}
     for path in (PROJECT / "group_data").glob("*.py"):
         values |= {
             k: v for k, v in runpy.run_path(str(path)).items() if k.islower() and not k.startswith("_")
         }
-    return SimpleNamespace(**{**values, **changes})
+    return Data(**{**values, **changes})
 
 
 @dataclass

@@ -95,6 +95,12 @@ def test_base_is_first_then_needs_and_otherwise_the_given_order() -> None:
     assert order == ("base", "broker", "store", "app", "zebra")
 
 
+def test_what_base_brings_comes_before_all_others() -> None:
+    found = roles(a="", base="", wall="")
+    found["base"].brings = ("wall",)
+    assert in_order(found) == ("base", "wall", "a")
+
+
 def test_a_role_may_bridge_to_its_own_kind() -> None:
     assert in_order(roles(base="", broker="broker")) == ("base", "broker")
 
