@@ -1,9 +1,9 @@
-"""What an admin may tune about headscale, a coordination server of one's own; docs/tailnet-guests.md says more."""
+"""What an admin may tune about headscale, one's own coordination server; see docs/tailnet-guests.md."""
 
 from typing import Any
 
 # The program: the vendor's release by its hash (github.com/juanfont/headscale/releases, checksums.txt), or
-# {"path": "/a/file/of/the/machine/that/deploys"}. A new version is tried aside on a copy of the database first.
+# {"path": "/a/file/of/the/machine/that/deploys"}. A new version is tried on a copy of the database.
 headscale_source: dict[str, str] = {
     "url": "https://github.com/juanfont/headscale/releases/download/v0.29.4/headscale_0.29.4_linux_amd64",
     "sha256": "212ed0a884c0d3541e094c4bebbe94397df6f4e01bd3d7f059c520cb55e0d757",
@@ -13,8 +13,8 @@ headscale_source: dict[str, str] = {
 headscale_prefix4 = "100.64.0.0/10"
 headscale_prefix6 = "fd7a:115c:a1e0::/48"
 
-# Relays for devices that do not find a direct way. headscale's own one is always among them; these are maps of
-# others, e.g. ["https://controlplane.tailscale.com/derpmap/default"]. Relays see no content.
+# Relays for devices that do not find a direct way. headscale's own one is always among them; these are maps
+# of others, e.g. ["https://controlplane.tailscale.com/derpmap/default"]. Relays see no content.
 headscale_derp_maps: list[str] = []
 
 # DNS servers that devices with MagicDNS are told for all other names; empty: they keep their own.

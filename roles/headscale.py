@@ -1,7 +1,7 @@
 """headscale: a coordination server of one's own, in Tailscale's place.
 
-It listens on loopback; HAProxy (role front) serves it with TLS. Its relay (DERP) is part of it. The policy is in
-its database, where the API can replace it; Hearth's own API key is made here.
+It listens on loopback; HAProxy (role front) serves it with TLS. Its relay (DERP) is part of it. The policy is
+in its database, where the API can replace it; Hearth's own API key is made here.
 """
 
 from __future__ import annotations

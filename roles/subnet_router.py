@@ -24,6 +24,4 @@ def subnet_router(here: Here) -> None:
         f'[ "$(sysctl -n {key.strip()})" = {value.strip()} ]'
         for key, value in (line.split("=", 1) for line in wanted)
     )
-    shell.ensure(
-        name="Let packets through from now on", holds=holds, command=f"sysctl -q --load={SYSCTL}"
-    )
+    shell.ensure(name="Let packets through from now on", holds=holds, command=f"sysctl -q --load={SYSCTL}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hearth.ops import apt, fetched, files, release, shell, systemd, tailscale
 from hearth.ops.files import File
-from hearth.ops.tailscale import Settings
+from hearth.ops.tailscale import Entry, Settings
 from hearth.role.declaration import Directory, Need, Port, Role
 from hearth.role.here import Here
 from hearth.role.tailnet import advertised, has_tun, server_url, tailnet_of
@@ -57,14 +57,14 @@ def membership(here: Here) -> None:
     files.present(name="Describe Tailscale", files=[unit])
     _run(installed, unit)
     settings = wanted(here)
-    tailscale.joined(
-        name="Join the tailnet",
-        settings=settings,
-        server=server_url(here.fleet, here.roles),
-        domain=tailnet.domain,
+    entry = Entry(
+        settings,
+        server_url(here.fleet, here.roles),
+        tailnet.domain,
         lives=here.number("key_minutes") * 60,
         within=here.number("joins_within", 10),
     )
+    tailscale.joined(name="Join the tailnet", entry=entry)
     tailscale.settled(name="Keep Tailscale's settings", settings=settings)
     if settings.routes:
         tailscale.carrying(name="Carry the guest's network for the tailnet", routes=settings.routes)

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hearth.errors import HearthError
-from twin import cgroups, namespace, packages
+from twin import cgroups, namespace, packages, standins
 from twin.home import Home
-from twin.registry import start as registry
 from twin.state import Twin, read_json
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
@@ -34,7 +33,7 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
         "HEARTH_TWIN": twin.name,
         "HEARTH_TWIN_HOME": str(twin.home),
         "HEARTH_FLEET": outer.get("HEARTH_FLEET", home.fleet),
-        "HEARTH_OVERRIDES": outer.get("HEARTH_OVERRIDES", str(registry.standins(twin, home))),
+        "HEARTH_OVERRIDES": outer.get("HEARTH_OVERRIDES", str(standins.written(twin, home))),
         "HEARTH_SECRETS": str(own / "secrets.age"),
         "HEARTH_AGE_KEY_FILE": str(own / "age.key"),
         "HEARTH_STATE_DIR": str(own / "state"),

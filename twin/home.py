@@ -48,6 +48,7 @@ class Home(BaseModel):
     subnets: list[str]
     known: list[str]  # addresses that are never reached through the proxy
     images: list[str]  # file names of the fleet's images
+    tailnet: bool = False  # guests fetch headscale and Tailscale
     brokers: list[str] = []  # addresses at which an MQTT device is told to look for its broker, best first
 
 
@@ -97,6 +98,7 @@ def home_of(fleet: Fleet, path: str) -> Home:
         subnets=[str(subnet) for subnet in subnets],
         known=sorted({*guests, *own, *(node.address for node in nodes)}),
         images=[image.filename for image in fleet.images],
+        tailnet=fleet.tailnet is not None,
         brokers=_brokers(fleet),
     )
 

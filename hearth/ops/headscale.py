@@ -94,7 +94,7 @@ def api_key(command: str, days: int) -> Generator[PyinfraCommand, None, None]:
 
     .. code:: python
 
-        headscale.api_key(name="Give Hearth its key", command="headscale -c /etc/headscale/config.yaml", days=365)
+        headscale.api_key(name="Give Hearth its key", command="headscale -c /etc/h.yaml", days=365)
     """
     secrets = runs.current().secrets
     if secrets.overridden(KEY):

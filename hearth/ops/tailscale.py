@@ -1,4 +1,4 @@
-"""A guest in the tailnet: joined once, with a key that nobody sees, and with its settings as they should be."""
+"""A guest in the tailnet: joined once, with a key that nobody sees, and with the settings it should have."""
 
 from __future__ import annotations
 
@@ -119,18 +119,41 @@ def membership(text: str) -> Membership:
     )
 
 
-def wrong(now: Membership, server: str, name: str) -> str:
+@dataclass(frozen=True)
+class Entry:
+    """How a guest comes into the tailnet.
+
+    Args:
+        settings: what it joins with; `settings.hostname` is its name.
+        server: URL of the coordination server.
+        domain: the tailnet's MagicDNS domain.
+        lives: seconds for which the key to join holds.
+        within: seconds for joining.
+    """
+
+    settings: Settings
+    server: str
+    domain: str
+    lives: int = 300
+    within: int = 60
+
+    @property
+    def name(self) -> str:
+        """Its full MagicDNS name."""
+        return f"{self.settings.hostname}.{self.domain}"
+
+
+def wrong(now: Membership, entry: Entry) -> str:
     """Why a guest that has joined is not where it should be; empty where it is.
 
     Args:
         now: how it stands.
-        server: URL of the coordination server.
-        name: its full MagicDNS name.
+        entry: where it should be.
     """
-    if now.server.rstrip("/") != server:
-        return f"it is in the tailnet of {now.server}, not of {server}"
-    if now.backend == "Running" and now.name and now.name != name:
-        return f"its name there is {now.name}, not {name}"
+    if now.server.rstrip("/") != entry.server:
+        return f"it is in the tailnet of {now.server}, not of {entry.server}"
+    if now.backend == "Running" and now.name and now.name != entry.name:
+        return f"its name there is {now.name}, not {entry.name}"
     return ""
 
 
@@ -150,17 +173,11 @@ def command(verb: str, flags: dict[str, str]) -> str:
 
 
 @operation()
-def joined(
-    settings: Settings, server: str, domain: str, lives: int, within: int
-) -> Generator[PyinfraCommand, None, None]:
+def joined(entry: Entry) -> Generator[PyinfraCommand, None, None]:
     """
     A guest that is in the tailnet under its own name; one that is there already is not joined again.
 
-    + settings: what it joins with; ``settings.hostname`` is its name
-    + server: URL of the coordination server
-    + domain: the tailnet's MagicDNS domain
-    + lives: seconds for which the key to join holds
-    + within: seconds for joining
+    + entry: where, as whom, and how
 
     A plan asks nobody but the guest. At execution the offline device that has this name and our tag is
     forgotten (the guest before it was re-created), a key for one device is made, and handed to tailscale on
@@ -170,17 +187,15 @@ def joined(
 
     .. code:: python
 
-        tailscale.joined(
-            name="Join the tailnet", settings=Settings("comms"), server="https://tailnet.home.arpa",
-            domain="tail.home.arpa", lives=300, within=60,
-        )
+        entry = Entry(Settings("comms"), server="https://tailnet.home.arpa", domain="tail.home.arpa")
+        tailscale.joined(name="Join the tailnet", entry=entry)
     """
     now = host.get_fact(Member)
-    problem = wrong(now, server, f"{settings.hostname}.{domain}") if now.joined else ""
+    problem = wrong(now, entry) if now.joined else ""
     if now.joined and not problem:
-        host.noop(f"it is {now.name or settings.hostname}")
+        host.noop(f"it is {now.name or entry.name}")
         return
-    yield FunctionCommand(_join, (settings, server, domain, lives, within), {})
+    yield FunctionCommand(_join, (entry,), {})
 
 
 @operation()
@@ -235,30 +250,31 @@ def api_of_run() -> Api:
 
 
 @told
-def _join(state: Any, host: Any, settings: Settings, server: str, domain: str, lives: int, within: int) -> None:
-    full = f"{settings.hostname}.{domain}"
+def _join(state: Any, host: Any, entry: Entry) -> None:
     now = host.get_fact(Member)
     if not now.joined:
-        _let_in(host, api_of_run(), settings, server, lives, within)
+        _let_in(host, api_of_run(), entry)
         now = host.get_fact(Member)
-    reason = wrong(now, server, full) or ("" if now.joined else f"tailscaled says {now.backend}")
+    reason = wrong(now, entry) or ("" if now.joined else f"tailscaled says {now.backend}")
     if reason:
-        remedy = "see docs/tailnet-guests.md, When a guest is in the wrong tailnet or under a wrong name"
+        remedy = "see docs/tailnet-guests.md, In the wrong tailnet, or under a wrong name"
         raise HearthError(f"have {host.name} in the tailnet", reason, remedy)
 
 
-def _let_in(host: Any, api: Api, settings: Settings, server: str, lives: int, within: int) -> None:
-    for device in joining.forget_old(api, settings.hostname):
+def _let_in(host: Any, api: Api, entry: Entry) -> None:
+    name = entry.settings.hostname
+    for device in joining.forget_old(api, name):
         host.log(f"forgot the device {device.name} (id {device.id}): this guest, before it was made anew")
-    key = joining.join_key(api, settings.hostname, seconds=lives)
-    flags = {**settings.flags(), "login-server": server, "timeout": f"{within}s"}
+    key = joining.join_key(api, name, seconds=entry.lives)
+    flags = {**entry.settings.flags(), "login-server": entry.server, "timeout": f"{entry.within}s"}
     # On standard input: no list of processes and no disk ever holds it.
     line = f"{command('up', flags)} --reset --auth-key=file:/dev/stdin"
-    worked, output = host.connector.run_shell_command(line, _stdin=key.secret.reveal(), _timeout=within + 30)
+    how = {"_stdin": key.secret.reveal(), "_timeout": entry.within + 30}
+    worked, output = host.connector.run_shell_command(line, **how)
     if not worked:
         api.revoke_key(key.id)
         raise HearthError(f"join {host.name} to the tailnet", output.stderr or "tailscale gave no reason")
-    joining.assert_named(api, settings.hostname)
+    joining.assert_named(api, name)
 
 
 @told

@@ -38,11 +38,7 @@ def certificate_for(guest: Guest, fleet: Fleet, roles: Mapping[str, Role]) -> Na
     reached = [guest]
     if any(port.tls and port.audience == "lan" for role in own for port in role.provides):
         reached += [door for door in fleet.with_role(FRONT_DOOR) if door.name != guest.name]
-    names = [
-        name
-        for each in reached
-        for name in (*host_names(each, fleet), *certificate_names(each, fleet))
-    ]
+    names = [name for each in reached for name in (*host_names(each, fleet), *certificate_names(each, fleet))]
     addresses = [address for each in reached for address in fixed_addresses(each)]
     return Names(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(addresses)))
 
