@@ -16,6 +16,7 @@ from twin.home import Home
 from twin.state import Twin, read_json
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
+_TAILNET = "TAILSCALE_"  # the home's own tailnet is no business of a twin
 
 
 def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
@@ -27,7 +28,11 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
     """
     home = Home(**twin.load()["home"])
     own = twin.private / "hearth"
-    kept = {k: v for k, v in outer.items() if k.lower() not in _PROXIES and k != "PROXMOX_VE_INSECURE"}
+    kept = {
+        name: value
+        for name, value in outer.items()
+        if name.lower() not in _PROXIES and name != "PROXMOX_VE_INSECURE" and not name.startswith(_TAILNET)
+    }
     return {
         **kept,
         "HEARTH_TWIN": twin.name,

@@ -1,7 +1,7 @@
 """Programs that the twin's guests fetch as they would the vendors' releases: headscale and Tailscale.
 
-Built by Go once a machine (twin.go_programs), packed once, and served over HTTP at the registry's address. Only
-a fleet with a tailnet has them.
+Built by Go once a machine (twin.go_programs), packed once, and served over HTTP at the registry's address.
+Only a fleet with a tailnet has them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def sources(twin: Twin, home: Home) -> dict[str, dict[str, str]]:
 
 
 def packed(twin: Twin, say: Callable[[str], None]) -> tuple[Path, dict[str, str]]:
-    """The folder with the files, each in one named after its SHA-256; and these, by the value of group_data."""
+    """The folder with the files, each below its own SHA-256; and these, by the value of group_data."""
     found = {}
     target = twin.home / "base" / "programs"
     target.mkdir(parents=True, mode=0o755, exist_ok=True)

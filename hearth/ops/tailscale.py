@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from hearth import run as runs
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
 from hearth.role.tailnet import api_url
-from hearth.tailnet import Api, access, connect, joining
+from hearth.tailnet import Api, access, connect, joining, members
 from hearth.tailnet.access import BASE_URL
 from hearth.tailnet.members import missing_routes
 
@@ -222,13 +221,15 @@ def settled(settings: Settings) -> Generator[PyinfraCommand, None, None]:
 
 
 @operation()
-def carrying(routes: Sequence[str], within: int = 30) -> Generator[PyinfraCommand, None, None]:
+def carrying(routes: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     """
     Networks that a subnet router may carry: approved at the server, by the policy or, where it says nothing,
     by us.
 
     + routes: networks in CIDR notation, which the guest advertises
-    + within: seconds until the guest has to know it
+
+    The guest itself learns of an approval late (headscale tells it when it connects again): so the server is
+    asked where the guest does not know.
 
     **Example:**
 
@@ -236,10 +237,20 @@ def carrying(routes: Sequence[str], within: int = 30) -> Generator[PyinfraComman
 
         tailscale.carrying(name="Carry the LAN for the tailnet", routes=["192.168.1.0/24"])
     """
-    if not missing_routes(host.get_fact(Member).carries, routes):
+    now = host.get_fact(Member)
+    if not missing_routes(now.carries, routes) or (now.joined and _approved(routes)):
         host.noop("approved")
         return
-    yield FunctionCommand(_approve, (tuple(routes), within), {})
+    yield FunctionCommand(_approve, (tuple(routes),), {})
+
+
+def _approved(routes: Sequence[str]) -> bool:
+    """What the server says; False where it does not: while planning it may not be there yet."""
+    try:
+        device = members.joined(host.name, api_of_run().devices())
+    except HearthError:
+        return False
+    return device is not None and not missing_routes(device.approved, routes)
 
 
 def api_of_run() -> Api:
@@ -278,12 +289,12 @@ def _let_in(host: Any, api: Api, entry: Entry) -> None:
 
 
 @told
-def _approve(state: Any, host: Any, routes: tuple[str, ...], within: int) -> None:
+def _approve(state: Any, host: Any, routes: tuple[str, ...]) -> None:
     api = api_of_run()
     joining.approve_routes(api, host.name, routes)
-    deadline = time.monotonic() + within
-    while missing := missing_routes(host.get_fact(Member).carries, routes):
-        if time.monotonic() > deadline:
-            reason = f"the server does not approve {', '.join(missing)}"
-            raise HearthError(f"carry networks on {host.name}", reason, "look at the policy's autoApprovers")
-        time.sleep(0.5)
+    device = members.joined(host.name, api.devices())
+    missing = missing_routes(device.approved if device else (), routes)
+    if missing:
+        raise HearthError(
+            f"carry networks for the tailnet on {host.name}", f"the server keeps back {', '.join(missing)}"
+        )
