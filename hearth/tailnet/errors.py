@@ -13,7 +13,7 @@ _REMEDIES = {
     FORBIDDEN: "give the OAuth client the scopes and the tag that docs/tailnet.md lists",
     TOO_MANY: "wait some minutes and run it again",
 }
-_LATER = "the server has a fault: run it again later; https://status.tailscale.com tells of Tailscale's own"
+_LATER = "the server has a fault: run it again later; where it is your own, its log says more"
 
 
 class TailnetError(HearthError):

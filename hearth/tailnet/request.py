@@ -44,4 +44,5 @@ def words(answer: httpx.Response) -> str:
     except (ValueError, AttributeError):
         return " ".join(answer.text.split())[:300]
     told = [text for item in details or () if isinstance(item, dict) for text in item.get("errors") or ()]
-    return ": ".join([part for part in (message, "; ".join(map(str, told))) if part])
+    parts = (message, "; ".join(map(str, told)))
+    return ": ".join(" ".join(part.split()) for part in parts if part)
