@@ -31,9 +31,10 @@ IPV6 = 6
 
 role = Role(
     provides=(
-        Port("web", 443, tls=True, behind=BEHIND, audience="lan", health="http", path="/health"),
+        # Phones that are not at home come in here: the router passes it on.
+        Port("web", 443, tls=True, behind=BEHIND, audience="world", health="http", path="/health"),
         # Devices learn here how their router shows them to the world (RFC 8489).
-        Port("stun", STUN, protocol="udp", audience="lan", health="stun"),
+        Port("stun", STUN, protocol="udp", audience="world", health="stun"),
         Port("metrics", METRICS, audience="host"),
     ),
     state=(Directory(DATA, dump=f"sh {LIBRARY}/dump", restore=f"sh {LIBRARY}/restore"),),

@@ -26,7 +26,8 @@ PROOF = "./tailscale version && ./tailscaled --version"
 CLI = "/usr/local/bin/tailscale"
 
 role = Role(
-    provides=(Port("wireguard", 41641, protocol="udp", audience="lan"),),
+    # WireGuard answers nobody whose key it does not know.
+    provides=(Port("wireguard", 41641, protocol="udp", audience="world"),),
     needs=(Need("headscale", "web", optional=True),),
     # Its identity: a guest that comes back with it is not joined again.
     state=(Directory(DATA),),
