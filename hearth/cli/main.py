@@ -16,6 +16,7 @@ from hearth.cli.fleet import check_fleet
 from hearth.cli.importing import import_home
 from hearth.cli.node_key import node_key
 from hearth.cli.secrets import secrets
+from hearth.cli.tailnet import tailnet
 from hearth.doctor.examine import Home
 from hearth.errors import HearthError
 
@@ -52,6 +53,7 @@ cli.add_command(doctor)
 cli.add_command(import_home)
 cli.add_command(node_key)
 cli.add_command(secrets)
+cli.add_command(tailnet)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -62,9 +62,14 @@ class Home:
         return SecretStore.from_environment(self.project, self.environ, self.notify)
 
     @property
+    def state_dir(self) -> Path:
+        """HEARTH_STATE_DIR, or .hearth."""
+        return self.project / (self.environ.get("HEARTH_STATE_DIR") or ".hearth")
+
+    @property
     def known_hosts(self) -> KnownHosts:
         """The project's known hosts."""
-        return KnownHosts(self.project / (self.environ.get("HEARTH_STATE_DIR") or ".hearth") / "known_hosts")
+        return KnownHosts(self.state_dir / "known_hosts")
 
     def load_fleet(self) -> Fleet:
         """The fleet; FleetError with every mistake."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
+from hearth.errors import HearthError
 from hearth.tailnet.model import Device
 
 #: What every guest's key carries. One home a tailnet: another one's guests would wear it too.
@@ -71,7 +72,8 @@ def missing_routes(there: Sequence[str], wanted: Sequence[str]) -> tuple[str, ..
 
 
 def left_over(devices: Iterable[Device], names: Collection[str], tag: str = TAG) -> tuple[Device, ...]:
-    """Our devices that are no guest's: of guests that were removed, and offline doubles (`name-1`).
+    """Our devices that are no guest's: of guests that were removed, and offline doubles (`name-1`
+    beside `name`).
 
     Args:
         devices: all of the tailnet.
@@ -79,12 +81,38 @@ def left_over(devices: Iterable[Device], names: Collection[str], tag: str = TAG)
         tag: our tag.
     """
     known = {name.lower() for name in names}
+    own = [device for device in devices if ours(device, tag)]
+    exact = {device.name for device in own if device.name == device.hostname.lower()}
 
     def spare(device: Device) -> bool:
         host = device.hostname.lower()
-        return host not in known or (device.name != host and not device.online)
+        double = device.name != host and host in exact and not device.online
+        return host not in known or double
 
-    return tuple(device for device in devices if ours(device, tag) and spare(device))
+    return tuple(device for device in own if spare(device))
+
+
+def to_prune(
+    spare: Sequence[Device], named: Collection[str] = ()
+) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
+    """What goes of the devices that are no guest's: the offline ones, and the named ones whatever they are.
+
+    Args:
+        spare: see `left_over`.
+        named: names of devices in the tailnet.
+
+    Returns:
+        What goes, and what stays because it is online.
+
+    Raises:
+        HearthError: a name is none of them.
+    """
+    strangers = sorted(set(named) - {device.name for device in spare})
+    if strangers:
+        reason = "no device that is ours and no guest's has that name"
+        raise HearthError(f"remove {strangers[0]} from the tailnet", reason, "hearth tailnet status")
+    going = tuple(device for device in spare if device.name in named or not device.online)
+    return going, tuple(device for device in spare if device not in going)
 
 
 def _network(route: str) -> IPv4Network | IPv6Network | str:

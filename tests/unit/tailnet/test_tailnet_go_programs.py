@@ -1,0 +1,65 @@
+"""Programs that Go builds: once, whole, and with clear words where it cannot. The real one: `server`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hearth.errors import HearthError
+from twin import go_programs
+
+GO = """#!/bin/sh
+echo "$@" >>{folder}/called
+cat "$3/go.mod" >>{folder}/called
+while [ "$1" != -o ]; do shift; done
+echo made >"$2"
+exit {code}
+"""
+
+
+@pytest.fixture
+def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment whose `go` only writes a file, in the folder that it is told with -C."""
+    monkeypatch.setattr(go_programs, "GO", str(tmp_path / "nowhere"))
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    install(folder, 0)
+    return {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "HEARTH_GO_PROGRAMS": str(tmp_path / "kept"),
+        "HOME": "/nowhere",
+    }
+
+
+def install(folder: Path, code: int) -> None:
+    """Put the stand-in of `go` there."""
+    script = GO.format(folder=folder, code=code).replace('echo made >"$2"', 'echo made >"$work/$2"')
+    (folder / "go").write_text(script.replace("while", "work=$3\nwhile"))
+    (folder / "go").chmod(0o755)
+
+
+def test_built_once_at_its_version(environ: dict[str, str], tmp_path: Path) -> None:
+    first = go_programs.ensure("tailscaled", environ)
+    assert go_programs.ensure("tailscaled", environ) == first
+    assert first.read_text() == "made\n"
+    called = (tmp_path / "bin" / "called").read_text()
+    program = go_programs.PROGRAMS["tailscaled"]
+    assert called.count("build") == 1
+    assert f"require {program.module} {program.version}" in called
+    assert program.version in first.parent.name
+    assert [file.name for file in first.parent.iterdir() if not file.name.startswith(".")] == ["tailscaled"]
+
+
+def test_a_build_that_fails_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
+    install(tmp_path / "bin", 1)
+    with pytest.raises(HearthError, match="go build"):
+        go_programs.ensure("tailscaled", environ)
+    install(tmp_path / "bin", 0)
+    assert go_programs.ensure("tailscaled", environ).exists()
+
+
+def test_without_go(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bin" / "go").unlink()
+    with pytest.raises(HearthError, match="Go is not installed"):
+        go_programs.ensure("headscale", {**environ, "PATH": str(tmp_path / "bin")})
