@@ -16,9 +16,8 @@ from pyinfra.context import host
 from hearth import run as runs
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
-from hearth.role.tailnet import api_url
-from hearth.tailnet import Api, access, connect, joining, members
-from hearth.tailnet.access import BASE_URL
+from hearth.role.coordination import access_for
+from hearth.tailnet import Api, connect, joining, members
 from hearth.tailnet.members import missing_routes
 
 STATUS = "tailscale status --json --peers=false"
@@ -256,8 +255,7 @@ def _approved(routes: Sequence[str]) -> bool:
 def api_of_run() -> Api:
     """The coordination server's API, as this run reaches it. Raises HearthError."""
     run = runs.current()
-    own = api_url(run.fleet, run.roles)
-    return connect(access({**({BASE_URL: own} if own else {}), **run.environ}, run.secrets))
+    return connect(access_for(run.fleet, run.roles, run.environ, run.secrets))
 
 
 @told

@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from hearth.tailnet import Api, connect
-from hearth.tailnet.access import Access
 from tests.twin.annex_kit import LOUD, Watch
 from tests.twin.away_kit import Phone, away
 from tests.twin.handle import TwinHandle, new_key
-from tests.twin.home_kit import WHOLE, Done, Home
+from tests.twin.home_kit import WHOLE, Done, Home, copy_project
 from twin.down import down
 from twin.home import PROJECT
 from twin.state import Twin
@@ -74,13 +72,11 @@ class Tailnet:
     began: float
     watch: Watch
 
-    @property
-    def api(self) -> Api:
-        """The coordination server's API, as Hearth speaks to it; to be used in `home.twin.call`."""
-        secrets = self.home.secrets
-        authority = secrets.get("ca/cert").reveal()
-        key = secrets.get("tailscale/api-key")
-        return connect(Access(f"https://{SERVER[1]}", key, ca_pem=authority))
+    def policy(self, rules: dict[str, Any]) -> Path:
+        """The admin's policy file, with these rules."""
+        file = self.home.project / "inventory/policy.hujson"
+        file.write_text(f"// The home.\n{json.dumps(rules, indent=2)}\n")
+        return file
 
     def headscale(self, words: str) -> Any:
         """What headscale's own command says, read."""
@@ -137,7 +133,7 @@ def tailnet_twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Twi
 def tailnet(tailnet_twin: tuple[TwinHandle, Path]) -> Tailnet:
     """The small home, deployed, with its policy and something to reach."""
     twin, file = tailnet_twin
-    home = Home(twin, file.parent, fleet_file=file)
+    home = Home(twin, file.parent, copy_project(file.parent / "project"), file)
     empty = home.run("pyinfra", "inventory", "deploy.py", "--dry", *LOUD)
     key = file.parent / "node.pub"
     line = home.run("hearth", "node-key", "--line").went_well().out
@@ -152,8 +148,8 @@ def tailnet(tailnet_twin: tuple[TwinHandle, Path]) -> Tailnet:
         first = Done(process.returncode, out, err, home.requests(before))
     first.went_well()
     found = Tailnet(home, empty, first, began, watch)
-    api = found.api
-    twin.call(lambda: api.set_policy(json.dumps(POLICY), api.policy().etag))
+    found.policy(POLICY)
+    home.run("hearth", "tailnet", "policy", "--apply").went_well()
     home.said("home-assistant", ECHO.format(ports=f"{OPEN} {CLOSED}"))
     home.said("quiet", ECHO.format(ports=str(OPEN)))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.twin.annex_kit import LOUD
 from tests.twin.away_kit import Phone
 from tests.twin.handle import until
-from tests.twin.tailnet_kit import CLOSED, DOMAIN, GUESTS, HEADSCALE, OPEN, Tailnet
+from tests.twin.tailnet_kit import CLOSED, DOMAIN, GUESTS, HEADSCALE, OPEN, POLICY, Tailnet
 
 pytestmark = pytest.mark.long
 MEMBERS = ["home-assistant", "quiet", "tailnet"]
@@ -204,6 +205,34 @@ def test_a_dump_of_headscale_is_whole_and_comes_back(tailnet: Tailnet) -> None:
     assert [row["id"] for row in tailnet.headscale("nodes list")] == nodes
     assert "passing" not in [row["name"] for row in tailnet.headscale("users list") or []]
     until(lambda: tailnet.nodes() == [(name, True) for name in MEMBERS] or None, BACK)
+
+
+def test_the_tailnets_status_is_well(tailnet: Tailnet) -> None:
+    said = tailnet.home.run("hearth", "tailnet", "status").went_well().out
+    assert "all is well" in said
+    assert "192.168.1.0/24" in said
+
+
+def test_a_policy_that_was_changed_elsewhere_is_not_overwritten(tailnet: Tailnet) -> None:
+    tailnet.home.run("hearth", "tailnet", "policy").went_well()
+    elsewhere = {
+        **POLICY,
+        "acls": [*POLICY["acls"], {"action": "accept", "src": ["anna@"], "dst": ["anna@:*"]}],
+    }
+    place = "/root/policy.json"
+    tailnet.home.said("tailnet", f"cat >{place} <<'END'\n{json.dumps(elsewhere)}\nEND")
+    tailnet.home.said("tailnet", f"{HEADSCALE} policy set -f {place}")
+    try:
+        tailnet.policy({**POLICY, "acls": POLICY["acls"][:1]})
+        tailnet.home.run("hearth", "tailnet", "policy", "--apply").refused("changed elsewhere")
+        tailnet.home.deploy().silent()
+        assert (
+            json.loads(tailnet.home.said("tailnet", f"{HEADSCALE} policy get"))["acls"] == elsewhere["acls"]
+        )
+    finally:
+        tailnet.policy(POLICY)
+        tailnet.home.said("tailnet", f"cat >{place} <<'END'\n{json.dumps(POLICY)}\nEND")
+        tailnet.home.said("tailnet", f"{HEADSCALE} policy set -f {place}; rm {place}")
 
 
 def test_the_fleets_checks_hold(tailnet: Tailnet) -> None:
