@@ -6,6 +6,7 @@ in its database, where the API can replace it; Hearth's own API key is made here
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import yaml
@@ -28,6 +29,8 @@ UNIT = "headscale.service"
 BEHIND, STUN, METRICS = 18480, 3478, 18490
 PROOF = "./headscale version"
 IPV6 = 6
+# tailscale.com/net/tsaddr: CGNATRange, TailscaleULARange
+TAILNETS = {"prefix4": ip_network("100.64.0.0/10"), "prefix6": ip_network("fd7a:115c:a1e0::/48")}
 
 role = Role(
     provides=(
@@ -76,6 +79,27 @@ def coordination(here: Here) -> None:
     )
 
 
+def check_prefixes(here: Here) -> None:
+    """Refuse addresses that Tailscale's clients do not take for a tailnet's; headscale itself does not.
+
+    Raises:
+        HearthError: a prefix is none, or lies elsewhere.
+    """
+    for name, whole in TAILNETS.items():
+        given = here.value(name)
+        try:
+            network = ip_network(str(given))
+            inside = network.version == whole.version and network.subnet_of(whole)  # type: ignore[arg-type]
+        except ValueError:
+            inside = False
+        if not inside:
+            raise HearthError(
+                "choose the tailnet's addresses",
+                f"headscale_{name} is {given!r}",
+                f"write a subnet of {whole}",
+            )
+
+
 def places(ident: str) -> dict[str, Any]:
     """What its scripts and its unit have to know."""
     return {
@@ -105,6 +129,7 @@ def configuration(here: Here, source: Source) -> File:
         HearthError: group_data sets what is Hearth's.
     """
     addresses = fixed_addresses(here.guest)
+    check_prefixes(here)
     values = {
         "sha256": source.sha256,
         "server_url": server_url(here.fleet, here.roles),

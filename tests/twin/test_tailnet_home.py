@@ -186,11 +186,11 @@ def test_without_the_server_a_guest_does_not_join_and_the_run_says_why(tailnet: 
 
 
 def test_broken_settings_of_headscale_are_refused_in_its_own_words(tailnet: Tailnet, tmp_path: Path) -> None:
-    before = tailnet.home.said("tailnet", "systemctl show -p MainPID headscale; sha256sum /etc/headscale/*")
-    done = tailnet.home.deploy("--limit", "tailnet", "--data", "headscale_prefix4=10.0.0.0/8")
-    done.refused("kept as it was")
-    after = tailnet.home.said("tailnet", "systemctl show -p MainPID headscale; sha256sum /etc/headscale/*")
-    assert after == before
+    look = "systemctl show -p MainPID headscale; sha256sum /etc/headscale/*"
+    before = tailnet.home.said("tailnet", look)
+    other = tailnet.home.edited(tmp_path, lambda content: content["tailnet"].update(domain="home.arpa"))
+    other.deploy("--limit", "tailnet").refused("server_url cannot be part of base_domain", "kept as it was")
+    assert tailnet.home.said("tailnet", look) == before
     assert tailnet.home.said("tailnet", "ls -d /var/lib/headscale.try.* 2>/dev/null || :") == ""
 
 
