@@ -6,9 +6,8 @@ The fleet file's section `tailnet` gives every guest this role. Where the guest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hearth.ops import apt, fetched, files, release, shell, systemd, tailscale
+from hearth.ops.fetched import Source
 from hearth.ops.files import File
 from hearth.ops.tailscale import Entry, Settings
 from hearth.role.declaration import Directory, Need, Port, Role
@@ -16,6 +15,7 @@ from hearth.role.here import Here
 from hearth.role.tailnet import advertised, has_tun, server_url, tailnet_of
 
 APP = "tailscale"
+USER = "tailscale"
 UNIT = "tailscaled.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 DATA = "/var/lib/tailscale"
@@ -36,27 +36,26 @@ role = Role(
 )
 
 
-@dataclass(frozen=True)
-class Installed:
-    """Where the program is.
-
-    Args:
-        daemon: path of tailscaled.
-        ident: its release; None where it is a Debian package.
-    """
-
-    daemon: str
-    ident: str | None = None
-
-
 @role.deploy
 def membership(here: Here) -> None:
     """Install it, run it, join, and keep its settings."""
     tailnet = tailnet_of(here.fleet)
-    installed = install(here)
-    unit = unit_file(here, installed)
+    source = chosen(here)
+    unit = unit_file(here, source)
+    shell.ensure(
+        name="Give Tailscale its user",
+        holds=f"id -u {USER}",
+        command=f"useradd --system --user-group --home-dir {DATA} --no-create-home "
+        f"--shell /usr/sbin/nologin {USER}",
+    )
+    # Before the vendor's package, which starts whatever unit there is.
     files.present(name="Describe Tailscale", files=[unit])
-    _run(installed, unit)
+    if source is None:
+        repository(here)
+        apt.installed(name="Install Tailscale", packages=[APP])
+        systemd.service(name="Run Tailscale", unit=UNIT, restart_on=[unit])
+    else:
+        released(source, unit)
     settings = wanted(here)
     entry = Entry(
         settings,
@@ -71,24 +70,32 @@ def membership(here: Here) -> None:
         tailscale.carrying(name="Carry the guest's network for the tailnet", routes=settings.routes)
 
 
-def install(here: Here) -> Installed:
-    """The program: the vendor's Debian package, or a release of ours.
+def chosen(here: Here) -> Source | None:
+    """Where the program comes from; None: the vendor's Debian repository.
 
     Raises:
         HearthError: group_data names no source.
     """
-    if here.value("source") == VENDOR:
-        repository(here)
-        apt.installed(name="Install Tailscale", packages=[APP])
-        return Installed("/usr/sbin/tailscaled")
-    source = fetched.chosen(here.value("source"), "tailscale_source")
+    given = here.value("source")
+    return None if given == VENDOR else fetched.chosen(given, "tailscale_source")
+
+
+def released(source: Source, unit: File) -> None:
+    """The program as a release of ours, running."""
     fetched.program(name="Take Tailscale", app=APP, source=source, program=APP, proof=PROOF)
     shell.ensure(
         name="Have Tailscale's command",
         holds=f'[ "$(readlink {CLI})" = {release.current(APP)}/{APP} ]',
         command=f"ln -sfn {release.current(APP)}/{APP} {CLI}",
     )
-    return Installed(f"{release.current(APP)}/tailscaled", fetched.ident(source, APP, PROOF))
+    release.active(
+        name="Run Tailscale",
+        app=APP,
+        ident=fetched.ident(source, APP, PROOF),
+        unit=UNIT,
+        health="tailscale status --json --peers=false >/dev/null",
+        restart_on=[unit],
+    )
 
 
 def repository(here: Here) -> None:
@@ -106,30 +113,21 @@ def repository(here: Here) -> None:
     )
 
 
-def unit_file(here: Here, installed: Installed) -> File:
-    """Its unit, with walls around it; in place of the package's own."""
+def unit_file(here: Here, source: Source | None) -> File:
+    """Its unit, in place of the package's own: a user without rights but those that its work takes."""
+    tun, dns = has_tun(here.guest), bool(here.value("accept_dns"))
+    # It writes resolv.conf as nobody else may.
+    rights = [*(["CAP_NET_ADMIN"] if tun else []), *(["CAP_DAC_OVERRIDE"] if dns else [])]
     values = {
-        "daemon": installed.daemon,
+        "daemon": "/usr/sbin/tailscaled" if source is None else f"{release.current(APP)}/tailscaled",
         "data": DATA,
-        "tun": has_tun(here.guest),
+        "user": USER,
+        "tun": tun,
+        "dns": dns,
+        "rights": " ".join(rights),
         "port": here.number("port"),
     }
     return here.template("tailscaled.service.j2", UNIT_FILE, values=values)
-
-
-def _run(installed: Installed, unit: File) -> None:
-    name = "Run Tailscale"
-    if installed.ident is None:
-        systemd.service(name=name, unit=UNIT, restart_on=[unit])
-        return
-    release.active(
-        name=name,
-        app=APP,
-        ident=installed.ident,
-        unit=UNIT,
-        health="tailscale status --json --peers=false >/dev/null",
-        restart_on=[unit],
-    )
 
 
 def wanted(here: Here) -> Settings:

@@ -295,13 +295,15 @@ def test_all_of_it_is_planned_on_a_guest_that_does_not_exist_and_nobody_is_asked
 
 def test_without_a_tun_it_has_no_right_of_roots() -> None:
     run = FakeRun(home(COMMS, guest("tunned", 136, "tailscale", tun=True)))
-    installed = role.Installed("/usr/sbin/tailscaled")
-    plain = role.unit_file(run.here("comms", "tailscale"), installed).text
-    tunned = role.unit_file(run.here("tunned", "tailscale"), installed).text
+    plain = role.unit_file(run.here("comms", "tailscale"), None).text
+    tunned = role.unit_file(run.here("tunned", "tailscale"), None).text
     assert "--tun=userspace-networking" in plain
+    assert "CAP_" not in plain
     assert "CapabilityBoundingSet=\n" in plain
     assert "--tun=" not in tunned
     assert "DeviceAllow=/dev/net/tun rw" in tunned
+    assert "CapabilityBoundingSet=CAP_NET_ADMIN\n" in tunned
+    assert "User=tailscale\n" in plain and "User=tailscale\n" in tunned
 
 
 def repository(folder: Path, key: str, url: str) -> tuple[str, str]:
