@@ -32,10 +32,23 @@ def load_roles(directory: Path) -> dict[str, Role]:
     """
     if not directory.is_dir():
         raise HearthError(f"load the roles of {directory}", "there is no such folder")
+    _have_package(directory)
     roles = {name: _load(name, path) for name, path in sorted(_files(directory).items())}
     for role in roles.values():
         _check_needs(role, roles)
     return roles
+
+
+def _have_package(directory: Path) -> None:
+    """A role that is a folder imports its other files as `roles.NAME.FILE`, from wherever Python was started.
+
+    The command `hearth` is a script in another folder: the project is not on its path.
+    """
+    if importlib.util.find_spec("roles") is None:
+        package = ModuleType("roles")
+        package.__path__ = [str(directory)]
+        package.__spec__ = importlib.util.spec_from_loader("roles", None, is_package=True)
+        sys.modules["roles"] = package
 
 
 def _files(directory: Path) -> dict[str, Path]:

@@ -29,7 +29,7 @@ HEADSCALE = "/opt/hearth/headscale/current/headscale -c /etc/headscale/config.ya
 OPEN, CLOSED = 8123, 8124  # ports of home-assistant: what the policy lets phones reach, and what not
 GUESTS: dict[str, dict[str, Any]] = {
     "tailnet": {"address": "192.168.1.141", "tun": True, "roles": ["headscale", "subnet_router"]},
-    "home-assistant": {"address": "192.168.1.134", "tun": True},
+    "home-assistant": {"kind": "vm", "address": "192.168.1.134"},
     "quiet": {"address": "192.168.1.139"},  # without a tun: tailscaled works in user space
     "outsider": {"address": "192.168.1.142", "tailnet": False},
 }

@@ -157,7 +157,7 @@ def test_a_guest_made_anew_keeps_the_one_name(tailnet: Tailnet) -> None:
 
 def test_a_guest_that_restarts_is_back_and_not_joined_again(tailnet: Tailnet) -> None:
     keys = tailnet.headscale("preauthkeys list")
-    tailnet.home.task("POST", "home-assistant", "/status/reboot")
+    tailnet.home.task("POST", "home-assistant", "/status/reboot", timeout=60)
     until(lambda: ("home-assistant", True) in tailnet.nodes() or None, BACK)
     tailnet.home.deploy("--limit", "home-assistant").went_well()
     assert tailnet.headscale("preauthkeys list") == keys

@@ -82,6 +82,7 @@ def test_a_vm_boots_from_the_disk_of_its_boot_order_and_takes_cloud_inits_addres
     assert found.keys == "ssh-ed25519 AAAA me\n"
     assert found.agent
     assert not found.unprivileged
+    assert [device.path for device in found.devices] == ["/dev/net/tun"], "its kernel would have it"
 
 
 def test_ids_are_mapped_only_in_unprivileged_containers() -> None:
