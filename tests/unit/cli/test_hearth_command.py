@@ -182,7 +182,7 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 def test_the_projects_own_fleet_from_another_folder(tmp_path: Path) -> None:
     # As it is typed: a script beside Python, which has no project on its path.
-    script, project = Path(sys.executable).parent / "hearth", Path(main.__file__).parents[2]
+    script, project = Path(sys.executable).parent / "hearth", Path(__file__).parents[3]
     done = subprocess.run(
         [script, "--project", project, "fleet", "check"],
         cwd=tmp_path,
