@@ -150,6 +150,8 @@ def wrong(now: Membership, entry: Entry) -> str:
     """
     if now.server.rstrip("/") != entry.server:
         return f"it is in the tailnet of {now.server}, not of {entry.server}"
+    if now.settings.get("hostname") != entry.settings.hostname:
+        return ""  # its name follows from a setting, which `settled` puts right
     if now.backend == "Running" and now.name and now.name != entry.name:
         return f"its name there is {now.name}, not {entry.name}"
     return ""
@@ -211,8 +213,8 @@ def settled(settings: Settings) -> Generator[PyinfraCommand, None, None]:
     """
     now = host.get_fact(Member)
     steps = [command("set", flags)] if (flags := differing(now, settings)) else []
-    # Somebody has said `tailscale down`. Without flags it changes no setting.
-    steps += [command("up", {"timeout": "60s"})] if now.backend == "Stopped" else []
+    # Somebody has said `tailscale down`. Only without any flag does it ask for no settings.
+    steps += ["timeout 60 tailscale up"] if now.backend == "Stopped" else []
     if not steps:
         host.noop("as wanted")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from under_test import UnderTest, address_of
 
 from hearth.fleet.model import Guest
 from hearth.ops.tailscale import PREFS, STATUS, Settings, membership
+from hearth.role.coordination import access_for
 from hearth.role.tailnet import SUBNET_ROUTER, advertised, has_tun, tailnet_name
-from hearth.tailnet.members import TAG, missing_routes
+from hearth.tailnet import connect
+from hearth.tailnet.members import TAG, joined, missing_routes
 
 UNIT = "tailscaled.service"
 
@@ -78,17 +81,14 @@ def test_a_certificate_of_the_guest_holds_for_its_name_there(guest: Guest, under
             handshake(address_of(guest), served.port.number, name, under_test.tls(), served.health).close()
 
 
-def test_a_subnet_router_may_carry_its_network(
-    host: Any, guest: Guest, status: dict[str, Any], under_test: UnderTest
-) -> None:
+def test_a_subnet_router_may_carry_its_network(host: Any, guest: Guest, under_test: UnderTest) -> None:
     routes = advertised(guest, under_test.fleet)
     assert bool(routes) is (SUBNET_ROUTER in guest.roles)
     if not routes:
         return
     assert host.check_output("sysctl -n net.ipv4.ip_forward") == "1"
-    others = [other for other in under_test.guests_for("test_tailscale") if other.name != guest.name]
-    for other in others[:1]:  # whoever is in the tailnet is told which peer carries what
-        peers = json.loads(under_test.host(other).check_output("tailscale status --json"))["Peer"].values()
-        carried = [peer.get("PrimaryRoutes") or () for peer in peers if peer["ID"] == status["Self"]["ID"]]
-        assert carried
-        assert missing_routes(carried[0], routes) == ()
+    # The server is asked: which peers see a route is the policy's business.
+    way = access_for(under_test.fleet, under_test.roles, os.environ, under_test.secrets)
+    device = joined(guest.name, connect(way).devices())
+    assert device is not None
+    assert missing_routes(device.approved, routes) == ()

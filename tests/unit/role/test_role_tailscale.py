@@ -136,16 +136,22 @@ def test_only_what_differs_is_set() -> None:
     }
 
 
+def stands(backend: str, name: str, server: str = SERVER, hostname: str = "comms") -> Membership:
+    return Membership(backend, name, server=server, settings=Settings(hostname).flags())
+
+
 @pytest.mark.parametrize(
     ("now", "words"),
     [
-        (Membership("Running", f"comms.{DOMAIN}", server=SERVER), ""),
-        (Membership("Running", f"comms.{DOMAIN}", server=f"{SERVER}/"), ""),
-        (Membership("Stopped", "", server=SERVER), ""),
-        (Membership("Running", f"comms-1.{DOMAIN}", server=SERVER), "comms-1"),
-        (Membership("Running", "comms.other.ts.net", server=SERVER), "comms.other.ts.net"),
-        (Membership("Running", f"comms.{DOMAIN}", server=VENDOR), VENDOR),
+        (stands("Running", f"comms.{DOMAIN}"), ""),
+        (stands("Running", f"comms.{DOMAIN}", f"{SERVER}/"), ""),
+        (stands("Stopped", ""), ""),
+        (stands("Running", f"comms-1.{DOMAIN}"), "comms-1"),
+        (stands("Running", "comms.other.ts.net"), "comms.other.ts.net"),
+        (stands("Running", f"comms.{DOMAIN}", VENDOR), VENDOR),
+        (stands("Running", f"other.{DOMAIN}", hostname="other"), ""),
     ],
+    ids=["well", "a slash", "down", "doubled", "another domain", "another server", "a setting to be mended"],
 )
 def test_a_wrong_place_and_a_wrong_name_are_seen(now: Membership, words: str) -> None:
     found = tailscale.wrong(now, ENTRY)
@@ -250,7 +256,7 @@ def test_a_key_that_was_not_taken_is_revoked(server: Server) -> None:
 
 
 def test_another_name_is_a_failure(server: Server) -> None:
-    machine = Machine(server, then=Membership("Running", f"comms-1.{DOMAIN}", server=SERVER))
+    machine = Machine(server, then=stands("Running", f"comms-1.{DOMAIN}"))
     assert not join(machine)
     assert f"comms-1.{DOMAIN}" in " ".join(machine.said)
 
