@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hearth.errors import HearthError
-from twin import cgroups, namespace, packages
+from twin import cgroups, namespace, packages, standins
 from twin.home import Home
-from twin.registry import start as registry
 from twin.state import Twin, read_json
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
@@ -22,6 +21,7 @@ _PRODUCTION = (
     "HEARTH_BITWARDEN_SERVER",
     "BW_SESSION",
 )  # no secret of the real home gets in
+_TAILNET = "TAILSCALE_"  # the home's own tailnet is no business of a twin
 
 
 def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
@@ -33,13 +33,17 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
     """
     home = Home(**twin.load()["home"])
     own = twin.private / "hearth"
-    kept = {k: v for k, v in outer.items() if k.lower() not in _PROXIES and k not in _PRODUCTION}
+    kept = {
+        name: value
+        for name, value in outer.items()
+        if name.lower() not in _PROXIES and name not in _PRODUCTION and not name.startswith(_TAILNET)
+    }
     return {
         **kept,
         "HEARTH_TWIN": twin.name,
         "HEARTH_TWIN_HOME": str(twin.home),
         "HEARTH_FLEET": outer.get("HEARTH_FLEET", home.fleet),
-        "HEARTH_OVERRIDES": outer.get("HEARTH_OVERRIDES", str(registry.standins(twin, home))),
+        "HEARTH_OVERRIDES": outer.get("HEARTH_OVERRIDES", str(standins.written(twin, home))),
         "HEARTH_SECRETS": str(own / "secrets.age"),
         "HEARTH_PHONES": str(own / "phones.yaml"),
         "HEARTH_AGE_KEY_FILE": str(own / "age.key"),

@@ -49,6 +49,7 @@ class Home(BaseModel):
     known: list[str]  # addresses that are never reached through the proxy
     images: list[str]  # file names of the fleet's images
     own6: list[str] = []  # IPv6 addresses of the node itself, not of the home's router
+    tailnet: bool = False  # guests fetch headscale and Tailscale
     brokers: list[str] = []  # addresses at which an MQTT device is told to look for its broker, best first
 
 
@@ -99,6 +100,7 @@ def home_of(fleet: Fleet, path: str) -> Home:
         known=sorted({*guests, *own, *(node.address for node in nodes)}),
         images=[image.filename for image in fleet.images],
         own6=[str(_own6(net, fleet)) for net in fleet.networks if net.subnet6],
+        tailnet=fleet.tailnet is not None,
         brokers=_brokers(fleet),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hearth.errors import HearthError
 from hearth.values import VARIABLE, overrides
-from twin import cgroups, control, namespace, node_ssh, processes, proxy, up
+from twin import cgroups, control, namespace, node_ssh, processes, programs, proxy, standins, up
 from twin.devices import start as devices
 from twin.home import PROJECT, Home
 from twin.registry import start as registry
@@ -66,13 +66,13 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     disks = "image files: sizes are limits" if state.get("images") else "folders: sizes are recorded only"
     say(f"fleet {home.fleet}; cgroup {version}; disks are {disks}")
     say(STAND_INS)
-    for name, value in overrides({VARIABLE: str(registry.standins(twin, home))}, PROJECT).items():
+    for name, value in overrides({VARIABLE: str(standins.written(twin, home))}, PROJECT).items():
         say(f"  {name}: {value!r} instead of what group_data says")
     return all(checks.values())
 
 
 def _processes(home: Home) -> list[str]:
-    return [*_ROLES, *devices.running(home), *registry.running(home)]
+    return [*_ROLES, *devices.running(home), *registry.running(home), *programs.running(home)]
 
 
 def _health(twin: Twin) -> tuple[list[dict[str, str]], dict[str, Any] | None]:

@@ -10,7 +10,9 @@ import click
 
 from hearth.doctor.examine import Home
 from hearth.errors import HearthError
-from hearth.tailnet import Api, Device, access, connect, members, policy, status
+from hearth.role.catalogue import load_roles
+from hearth.role.coordination import access_for
+from hearth.tailnet import Access, Api, Device, connect, members, policy, status
 
 ROLE = "tailscale"  # the role that brings a guest into the tailnet
 HEAD = ("GUEST", "DEVICE", "ADDRESSES", "ONLINE", "LAST SEEN", "KEY", "ROUTES", "TAGS")
@@ -90,7 +92,7 @@ def _table(cells: Sequence[Sequence[str]]) -> Iterable[str]:
 @click.pass_obj
 def show_policy(home: Home, do_apply: bool, over: str, show: bool) -> int:
     """Compare the policy there with the file, which the server judges. Exits 0 when they are one."""
-    given = access(home.environ, home.secrets)
+    given = _access(home)
     api = connect(given)
     if show:
         click.echo(api.policy().text, nl=False)
@@ -137,4 +139,8 @@ def prune(home: Home, yes: bool, names: tuple[str, ...]) -> int:
 
 
 def _api(home: Home) -> Api:
-    return connect(access(home.environ, home.secrets))
+    return connect(_access(home))
+
+
+def _access(home: Home) -> Access:
+    return access_for(home.load_fleet(), load_roles(home.project / "roles"), home.environ, home.secrets)

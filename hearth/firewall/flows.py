@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
 from hearth.errors import HearthError
@@ -19,7 +20,7 @@ from hearth.role.declaration import Port, Role
 from hearth.role.fronted import passages, webs
 
 HTTP = 80
-Who = Literal["management", "lan", "fleet", "iot", "outside", "door"]
+Who = Literal["management", "lan", "fleet", "iot", "outside", "door", "world"]
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +33,7 @@ class Flow:
         protocol: "tcp" or "udp".
         who: what the sources are. "management": from where the admin works. "lan": everybody in the home but
             IoT devices. "fleet": guests that need the port. "iot": devices that reach brokers only.
-            "outside": whoever comes through the subnet router. "door": the front door's guest.
+            "outside": whoever comes through the subnet router. "door": the front door's guest. "world": anybody.
         why: "role.port"; "front.redirect" for port 80.
         sources: the addresses. The same for every flow of one `who`, but "fleet": there for one `why`.
     """
@@ -111,6 +112,7 @@ class _Table:
             "management": management(fleet, settings),
             "iot": sources(settings.iot),
             "outside": sources(settings.outside),
+            "world": sources((IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))),
             "door": sources(
                 address for door in fleet.with_role(FRONT_DOOR) for address in fixed_addresses(door)
             ),

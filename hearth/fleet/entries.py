@@ -110,6 +110,13 @@ class AdminEntry(Entry):
     locale: Annotated[str, PlainValidator(a.locale)] | None = None
 
 
+class TailnetEntry(Entry):
+    """tailnet"""
+
+    domain: Annotated[str, PlainValidator(a.domain)] | None = None
+    server: Annotated[str, PlainValidator(a.url("https"))] | None = None
+
+
 class MountEntry(Entry):
     """guests.NAME.mounts.mpN"""
 
@@ -191,6 +198,7 @@ class GuestEntry(Entry):
     description: Annotated[str, PlainValidator(_description)] | None = None
     protection: YesOrNo | None = None
     restart: Annotated[Restart, PlainValidator(s.one_of("allowed", "never"))] = "never"
+    tailnet: YesOrNo = True
     appliance: YesOrNo = False
     roles: tuple[Word, ...] = ()
 
@@ -209,5 +217,6 @@ class FileEntry(Entry):
     networks: Raw = {}
     images: Raw = {}
     admin: Raw = {}
+    tailnet: Raw | None = None
     defaults: Raw = {}
     guests: Raw | None = None

@@ -20,6 +20,7 @@ from hearth.role.declaration import Role
 _OWN = {"vmid", "mac", "appliance"}  # of one guest alone, so never a default
 _FOR_APPLIANCES = {"kind", "node"}  # an appliance takes only these from the defaults
 _BASE = "base"
+_TAILSCALE = "tailscale"
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,16 @@ def _complete(draft: Draft, found: Sections, roles: Mapping[str, Role], report: 
     if values["vmid"] is not None and given.mac is None:
         values["mac"] = mac_of(values["vmid"])
     if not given.appliance and _BASE in roles:
-        values["roles"] = _with_companions((_BASE, *given.roles), roles)
+        values["roles"] = _with_companions((_BASE, *_joins(given, found, roles), *given.roles), roles)
     whole = {key: getattr(given, key) for key in given.model_fields_set} | values
     origin = {"vmid": draft.at("address"), **draft.origin}
     return Draft(draft.name, GuestEntry.model_construct(**whole), origin)
+
+
+def _joins(given: GuestEntry, found: Sections, roles: Mapping[str, Role]) -> tuple[str, ...]:
+    """The role that joins the tailnet, where there is one and the guest does not stay out of it."""
+    joins = found.tailnet is not None and given.tailnet and _TAILSCALE in roles
+    return (_TAILSCALE,) if joins else ()
 
 
 def _with_companions(given: Sequence[str], roles: Mapping[str, Role]) -> tuple[str, ...]:

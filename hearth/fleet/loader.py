@@ -53,6 +53,7 @@ def _fleet(path: Path, roles: Mapping[str, Role], report: Report) -> Fleet | Non
         networks=sections.networks(found),
         images=sections.images(found),
         admin=sections.admin(found),
+        tailnet=sections.tailnet(found),
         guests=guests.guests(drafts),
     )
 

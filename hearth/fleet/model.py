@@ -139,6 +139,7 @@ class Guest(Frozen):
     description: str | None = None
     protection: bool | None = None
     restart: Restart = "never"
+    tailnet: bool = True  # joins it, where the file has one
     appliance: bool = False  # nothing inside is ours: no roles, no SSH
     roles: tuple[str, ...] = ()  # `base` first, unless it is an appliance
 
@@ -152,6 +153,13 @@ class Admin(Frozen):
     locale: str = "C.UTF-8"
 
 
+class Tailnet(Frozen):
+    """The tailnet that every guest joins."""
+
+    domain: str  # MagicDNS: a guest is NAME.domain
+    server: str | None = None  # URL of the coordination server, without a slash at the end; None: follows
+
+
 class Fleet(Frozen):
     """The whole file."""
 
@@ -159,6 +167,7 @@ class Fleet(Frozen):
     networks: tuple[Network, ...]
     images: tuple[Image, ...] = ()
     admin: Admin = Admin()
+    tailnet: Tailnet | None = None
     guests: tuple[Guest, ...] = ()
 
     def guest(self, name: str) -> Guest:

@@ -1,4 +1,4 @@
-"""Reads the sections of the file but its guests: nodes, networks, images, admin."""
+"""Reads the sections of the file but its guests: nodes, networks, images, admin, tailnet."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from hearth.fleet.entries import (
     NodeEntry,
     SshEntry,
     StartupEntry,
+    TailnetEntry,
 )
 from hearth.fleet.mistakes import Place, Report, WrongError, nearest, quoted
-from hearth.fleet.model import AUTO, Admin, Image, Network, Node, Ssh
+from hearth.fleet.model import AUTO, Admin, Image, Network, Node, Ssh, Tailnet
 from hearth.fleet.scalars import shaped, show
 
 _NESTED: dict[str | int, type[Entry]] = {
@@ -50,6 +51,7 @@ class Sections:
     networks: Mapping[str, NetworkEntry]
     images: Mapping[str, ImageEntry]
     admin: AdminEntry
+    tailnet: TailnetEntry | None = None
 
 
 def entry(model: type[E], data: Mapping[str, Any], place: Place, report: Report) -> E:
@@ -101,12 +103,13 @@ def check_name(check: Any, name: str, place: Place, report: Report) -> None:
 
 
 def sections(top: FileEntry, report: Report) -> Sections:
-    """Read nodes, networks, images and admin, and check each by itself."""
+    """Read nodes, networks, images, admin and tailnet, and check each by itself."""
     found = Sections(
         nodes=_named(NodeEntry, "nodes", top.nodes or {}, report),
         networks=_named(NetworkEntry, "networks", top.networks, report),
         images=_named(ImageEntry, "images", top.images, report),
         admin=entry(AdminEntry, top.admin, ("admin",), report),
+        tailnet=None if top.tailnet is None else entry(TailnetEntry, top.tailnet, ("tailnet",), report),
     )
     for name, node in found.nodes.items():
         _check_node(name, node, report)
@@ -115,6 +118,9 @@ def sections(top: FileEntry, report: Report) -> Sections:
     for name, image in found.images.items():
         _check_image(name, image, report)
     _check_unique(found, report)
+    if found.tailnet is not None:
+        right = "write its MagicDNS domain, e.g. tail1234.ts.net"
+        require(("tailnet", "domain"), found.tailnet.domain, report, right)
     return found
 
 
@@ -207,3 +213,11 @@ def images(found: Sections) -> tuple[Image, ...]:
 def admin(found: Sections) -> Admin:
     """The admin of a file without mistakes."""
     return Admin(**found.admin.model_dump(exclude_none=True))
+
+
+def tailnet(found: Sections) -> Tailnet | None:
+    """The tailnet of a file without mistakes, where it has one."""
+    if found.tailnet is None:
+        return None
+    given = found.tailnet.model_dump(exclude_none=True)
+    return Tailnet(**given | ({"server": given["server"].rstrip("/")} if "server" in given else {}))

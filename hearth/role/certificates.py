@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from hearth.fleet.model import Fleet, Guest
 from hearth.role.declaration import Role
+from hearth.role.tailnet import certificate_names
 
 FRONT_DOOR = "front_door"
 
@@ -29,7 +30,7 @@ def certificate_for(guest: Guest, fleet: Fleet, roles: Mapping[str, Role]) -> Na
     """The names and addresses of a guest's certificate; None where none of its roles serves TLS.
 
     A guest that serves the LAN over TLS is also reached through the front door, under that guest's names and
-    addresses.
+    addresses. In a tailnet each is also reached by its MagicDNS name.
     """
     own = [roles[name] for name in guest.roles if name in roles]
     if not any(role.needs_certificate for role in own):
@@ -37,7 +38,7 @@ def certificate_for(guest: Guest, fleet: Fleet, roles: Mapping[str, Role]) -> Na
     reached = [guest]
     if any(port.tls and port.audience == "lan" for role in own for port in role.provides):
         reached += [door for door in fleet.with_role(FRONT_DOOR) if door.name != guest.name]
-    names = [name for each in reached for name in host_names(each, fleet)]
+    names = [name for each in reached for name in (*host_names(each, fleet), *certificate_names(each, fleet))]
     addresses = [address for each in reached for address in fixed_addresses(each)]
     return Names(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(addresses)))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hearth.role.here import Here
 
 FRONT = "front"
-Audience = Literal["fleet", "lan", "management", "host"]
+Audience = Literal["fleet", "lan", "management", "host", "world"]
 Access = Literal["read", "write", "readwrite"]
 Deploy = Callable[["Here"], None]
 
@@ -28,7 +28,8 @@ class Port:
         number: TCP or UDP port.
         tls: served with the guest's certificate; a role with such a port gets one.
         audience: "lan": anybody on the LAN and the fleet; "fleet": guests whose roles need it;
-            "management": from where the admin works (`firewall_management`); "host": loopback only.
+            "management": from where the admin works (`firewall_management`); "host": loopback only;
+            "world": whoever finds it, where the router at home passes the port on.
         protocol: "tcp" or "udp".
         health: a check of tests/verify by name ("tcp", "tls", "http", "mqtt"); None: "tls" or "tcp".
         path: what health "http" asks for; 200 is expected.

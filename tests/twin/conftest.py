@@ -13,6 +13,7 @@ import pytest
 from tests.twin.annex_kit import annex  # noqa: F401 - fixtures
 from tests.twin.handle import TwinHandle, new_key, take_down_orphans
 from tests.twin.home_kit import home, story  # noqa: F401 - fixtures
+from tests.twin.tailnet_kit import phone, tailnet, tailnet_twin  # noqa: F401 - fixtures
 from twin.down import down
 from twin.home import PROJECT
 from twin.state import Twin

@@ -15,6 +15,7 @@ import yaml
 
 from tests.twin.handle import until
 from tests.twin.home_kit import Done, Home
+from twin import standins
 from twin.home import Home as Addresses
 from twin.registry import start as registry
 
@@ -39,7 +40,7 @@ class Vault:
 
     def deploy(self, **values: Any) -> Done:
         """A deploy of its guest with other values of group_data."""
-        usual = yaml.safe_load(registry.standins(self.twin, self.addresses).read_text())
+        usual = yaml.safe_load(standins.written(self.twin, self.addresses).read_text())
         self.overrides.write_text(yaml.safe_dump({**usual, **values}))
         return self.home.deploy("--limit", self.guest, env={"HEARTH_OVERRIDES": str(self.overrides)})
 

@@ -17,14 +17,15 @@ from twin.real.spec import Spec
 GIB = 1024**3
 
 
-def places(unified: bool = False) -> Places:
-    """Places of a guest without volumes or devices."""
-    return Places(Path("/g/root"), {}, (), "hearth-twin/x/100", unified, False)
+def places(unified: bool = False, devices: int = 0) -> Places:
+    """Places of a guest without volumes."""
+    nodes = tuple((Path(f"/g/devices/{n}"), "c 10:200") for n in range(devices))
+    return Places(Path("/g/root"), {}, nodes, "hearth-twin/x/100", unified, False)
 
 
 def lines(found: Spec, unified: bool = False) -> set[str]:
     """The lines of its LXC configuration."""
-    return set(lxcconf.lxc_config(found, places(unified), [0, 1]).splitlines())
+    return set(lxcconf.lxc_config(found, places(unified, len(found.devices)), [0, 1]).splitlines())
 
 
 def test_a_container_is_read_as_proxmox_writes_it() -> None:
@@ -82,6 +83,7 @@ def test_a_vm_boots_from_the_disk_of_its_boot_order_and_takes_cloud_inits_addres
     assert found.keys == "ssh-ed25519 AAAA me\n"
     assert found.agent
     assert not found.unprivileged
+    assert [device.path for device in found.devices] == ["/dev/net/tun"], "its kernel would have it"
 
 
 def test_ids_are_mapped_only_in_unprivileged_containers() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import ssl
 import struct
 import urllib.request
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -80,10 +83,37 @@ def mqtt(under_test: UnderTest, served: Served) -> None:
         pass
 
 
+def udp(under_test: UnderTest, served: Served) -> None:
+    """Somebody listens: nothing comes back that says otherwise (RFC 1122, 4.1.3.1: port unreachable)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.connect((address_of(served.guest), served.port.number))
+        connection.settimeout(0.5)
+        connection.send(b"?")
+        with contextlib.suppress(TimeoutError):
+            connection.recv(1)
+
+
+def stun(under_test: UnderTest, served: Served) -> None:
+    """A binding request is answered (RFC 8489, 5 and 14.7); as Tailscale's clients ask (net/stun/stun.go)."""
+    ident = os.urandom(12)
+    request = struct.pack(">HHI", 0x0001, 20, 0x2112A442) + ident
+    request += struct.pack(">HH", 0x8022, 8) + b"tailnode"
+    request += struct.pack(">HHI", 0x8028, 4, zlib.crc32(request) ^ 0x5354554E)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.connect((address_of(served.guest), served.port.number))
+        connection.settimeout(TIMEOUT)
+        connection.send(request)
+        answer = connection.recv(512)
+    assert answer[:2] == struct.pack(">H", 0x0101)
+    assert answer[8:20] == ident
+
+
 CHECKS: dict[str, Callable[[UnderTest, Served], None]] = {
     "tcp": tcp,
     "tls": tls,
     "http": http,
     "mqtt": mqtt,
     "postgres": tls,
+    "stun": stun,
+    "udp": udp,
 }

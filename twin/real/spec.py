@@ -68,6 +68,10 @@ class Device:
     mode: int = 0o660
 
 
+#: What a VM's own kernel has, and a container that stands in for it only as a device of the node.
+TUN = Device("/dev/net/tun", mode=0o666)
+
+
 @dataclass(frozen=True)
 class Spec:
     """A guest. Memory and swap in MiB, sizes in bytes."""
@@ -150,6 +154,7 @@ def machine(vmid: int, config: Config) -> Spec:
         root=_volume(first, config.get(first, "")),
         nics=tuple(_vm_nic(int(key[3:]), config) for key in _numbered(config, "net")),
         mounts=rest,
+        devices=(TUN,),
         features={"nesting": "1"},
         resolvers=tuple(str(config.get("nameserver") or "").split()),
         domain=config.get("searchdomain"),

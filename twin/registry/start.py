@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Interface
 from pathlib import Path
-
-import yaml
 
 from hearth.errors import HearthError
 from twin import namespace, processes
@@ -22,7 +19,6 @@ from twin.state import Twin
 ROLE = "registry"
 PORT = 5000
 REPOSITORY = "stand-in/vaultwarden"
-STANDINS = Path(__file__).parent.parent / "standins.yaml"
 PATIENCE = 20  # seconds
 
 
@@ -61,20 +57,6 @@ def start(twin: Twin, home: Home, say: Callable[[str], None]) -> None:
     if images.ready(twin) is None:
         say("building the stand-in for Vaultwarden's image (once, some seconds)")
     _fill(twin, at, images.built(twin) / "layout")
-
-
-def standins(twin: Twin, home: Home) -> Path:
-    """What this twin does in another way than production: twin/standins.yaml, and its own images."""
-    if "images_of" not in twin.load():
-        return STANDINS
-    own = {"vaultwarden_image": reference(twin, home, "1"), "vaultwarden_image_insecure": True}
-    path = twin.dir / "standins.yaml"
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(
-        f"{STANDINS.read_text()}\n# An image of the twin's own registry stands in for Vaultwarden's.\n"
-        f"{yaml.safe_dump(own, width=200)}"
-    )
-    return new.replace(path)
 
 
 def reference(twin: Twin, home: Home, tag: str) -> str:

@@ -178,3 +178,16 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr("hearth.cli.doctor.examine", interrupted)
     assert main(["--project", str(project), "doctor"]) == 130
     assert capsys.readouterr().err.strip() == "hearth: interrupted"
+
+
+def test_the_projects_own_fleet_from_another_folder(tmp_path: Path) -> None:
+    # As it is typed: a script beside Python, which has no project on its path.
+    script, project = Path(sys.executable).parent / "hearth", Path(__file__).parents[3]
+    done = subprocess.run(
+        [script, "--project", project, "fleet", "check"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
