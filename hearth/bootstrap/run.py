@@ -61,6 +61,7 @@ class Bootstrap:
         who: its user or token id.
         store: the project's secrets, without what the environment puts before them.
         shell: opens a root shell on a node.
+        firewall: Hearth keeps the Proxmox firewall (group_data's firewall_enabled).
     """
 
     fleet: Fleet
@@ -68,6 +69,7 @@ class Bootstrap:
     who: str
     store: SecretStore
     shell: OpenShell
+    firewall: bool = False
 
     @contextmanager
     def plan(self) -> Iterator[Plan]:
@@ -78,7 +80,7 @@ class Bootstrap:
         """
         api = Api(self.root)
         check_root(api, self.who)
-        wanted = grants(needed(self.fleet))
+        wanted = grants(needed(self.fleet, self.firewall))
         seen = look(api, self._own())
         pools = {guest.pool for guest in self.fleet.guests if guest.pool}
         calls = rights.plan(wanted, pools, seen)
@@ -129,7 +131,7 @@ class Bootstrap:
             raise HearthError(
                 "prove the new rights", f"the secrets hold no token {rights.TOKEN}", "run again"
             )
-        wanted = needed(self.fleet)
+        wanted = needed(self.fleet, self.firewall)
         held, everywhere = ask.rights(Api(own), wanted)
         for finding in judge_rights(wanted, held, everywhere, own.user, own.token_name):
             if finding.status == "fail":

@@ -33,7 +33,8 @@ class Flow:
         protocol: "tcp" or "udp".
         who: what the sources are. "management": from where the admin works. "lan": everybody in the home but
             IoT devices. "fleet": guests that need the port. "iot": devices that reach brokers only.
-            "outside": whoever comes through the subnet router. "door": the front door's guest. "world": anybody.
+            "outside": whoever comes through the subnet router. "door": the front door's guest.
+            "world": anybody.
         why: "role.port"; "front.redirect" for port 80.
         sources: the addresses. The same for every flow of one `who`, but "fleet": there for one `why`.
     """

@@ -167,6 +167,19 @@ def test_a_larger_fleet_gets_more_with_the_same_token(site: Site) -> None:
     assert "garden" in site.pve.pools
 
 
+def test_where_hearth_keeps_the_firewall_it_gets_the_rights_and_loses_them_again(
+    site: Site, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("firewall_enabled: true\n")
+    site.bootstrap(HEARTH_OVERRIDES=str(values)).went_well()
+    access = site.pve.access
+    assert access.permissions("hearth@pve!deploy", "/nodes/pve").keys() >= {"Sys.Modify"}
+    assert access.permissions("hearth@pve!deploy", "/").keys() >= {"Sys.Audit", "Sys.Modify"}
+    site.bootstrap().went_well()
+    assert given(site.pve, "hearth@pve!deploy") == wanted(site)
+
+
 def test_a_right_too_wide_or_too_many_in_our_own_roles_is_mended(site: Site) -> None:
     site.bootstrap().went_well()
     access = site.pve.access
