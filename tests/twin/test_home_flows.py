@@ -21,7 +21,7 @@ EVENT = "test_a_sensor_event_ends_in_two_actions_and_a_notification"
 ALL = {SENSOR, SWITCH, EVENT}
 RESULT = re.compile(r"test_flows\.py::(?P<name>\w+) (?P<word>PASSED|FAILED|ERROR|SKIPPED)")
 HASTY = {"HEARTH_VERIFY_PATIENCE": "8"}
-RETURN = 150  # seconds: guests boot, services try again, integrations come back
+RETURN = 300  # seconds: guests boot, services try again, integrations come back, and each look takes its time
 
 # Who is stopped, and the flows that cannot do without.
 STOPPED = {
@@ -108,7 +108,7 @@ def test_without_the_second_broker_all_flows_go_on(home: Home) -> None:
 def test_without_the_first_broker_clients_find_the_second_at_the_front_door(home: Home) -> None:
     """A login, a retained message and a new one, at the address that phones and devices know."""
     with stopped(home, "comms", "mosquitto.service"):
-        until(lambda: home.verify("-k", "front_door and mqtt").code == 0 or None, 60)
+        until(lambda: home.verify("-k", "front_door and mqtt").code == 0 or None, RETURN)
     await_flows(home)
 
 
