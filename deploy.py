@@ -4,5 +4,6 @@ from hearth.deploy import guest, node, roles
 
 node.prepare()  # templates and images that guests to be created need
 guest.present()  # created, changed in place, started
+node.firewall()  # who may reach what, where group_data says that Hearth keeps it
 roles.apply()  # every role of this guest, in the order of their needs
 guest.restart_last()  # the restart of a guest that this very run passes through

@@ -22,3 +22,28 @@ runtime_uv = {
     "version": "0.13.9",
     "sha256": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
 }
+
+# ---- Firewalls (docs/security.md). `hearth flows` prints who may reach what.
+
+# Does Hearth keep Proxmox's firewall? False: it is not looked at.
+firewall_enabled = False
+
+# From where the admin works: addresses, networks, names of guests or of the fleet's networks. SSH of every
+# guest, and the node's web interface and SSH, answer to these alone, and always to the machine that deploys.
+# Empty: the whole LAN.
+firewall_management: list[str] = []
+
+# Networks that count as the LAN besides the fleet's own, e.g. a VLAN with phones.
+firewall_lan: list[str] = []
+
+# IoT devices: addresses, or the network of their VLAN. They reach the MQTT brokers and nothing else. On a
+# flat LAN nothing can keep them from each other, nor from what is no guest of the fleet.
+firewall_iot: list[str] = []
+
+# Addresses that whoever comes from outside wears, or the guests that have them, besides the subnet router's:
+# they reach the front door's TLS ports and nothing else.
+firewall_outside: list[str] = []
+
+# How loudly what is refused is logged: "nolog", "emerg", "alert", "crit", "err", "warning", "notice", "info",
+# "debug".
+firewall_log_level = "nolog"

@@ -29,5 +29,15 @@ front_redirect: dict[str, str] = {}
 # The program hears the name in X-SSL-Client-CN, where the certificate holds.
 front_client_certificates: dict[str, dict[str, str]] = {}
 
+# Whoever comes from outside the home has to show a phone's certificate (`hearth android add`), at every web
+# interface that is for the LAN. False: nobody is asked; the programs' own logins are all there is.
+front_demand_certificates = True
+
+# At home are the subnets of the fleet file's networks, and these addresses or networks ("192.168.7.0/24").
+front_inside: list[str] = []
+
+# Outside although within them: subnet routers, whose address everybody from the tailnet wears, and these.
+front_outside: list[str] = []
+
 # HAProxy is restarted when it takes more memory than this (systemd.resource-control(5)).
 front_memory = "256M"

@@ -19,6 +19,7 @@ class Options:
         yes: do not ask.
         json: stdout carries JSON only.
         limited: --limit or --exclude was given.
+        apart: --serial or --no-wait was given: hosts do not wait for each other between steps.
         verbosity: the number of -v.
         data: `--data KEY=VALUE` pairs.
     """
@@ -28,6 +29,7 @@ class Options:
     yes: bool = False
     json: bool = False
     limited: bool = False
+    apart: bool = False
     verbosity: int = 0
     data: Mapping[str, str] | None = None
 
@@ -44,6 +46,7 @@ class Options:
             yes=bool(params.get("yes")),
             json=bool(params.get("json_output")),
             limited=bool(params.get("limit") or params.get("exclude")),
+            apart=bool(params.get("serial") or params.get("no_wait")),
             verbosity=int(params.get("verbosity") or 0),
             data=dict(pair.split("=", 1) for pair in params.get("data") or () if "=" in pair),
         )
@@ -60,6 +63,6 @@ class Options:
         return not (self.dry or self.looks_only or asks_nobody)
 
     def names(self, key: str) -> frozenset[str]:
-        """The guests named with `--data KEY=NAME[,NAME]`."""
+        """What is named with `--data KEY=NAME[,NAME]`: guests, or secrets."""
         value = (self.data or {}).get(key, "")
         return frozenset(name.strip() for name in value.split(",") if name.strip())

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hearth.fleet.model import Fleet, Guest
 
@@ -29,6 +31,27 @@ def addresses_on_path(fleet: Fleet) -> frozenset[str]:
     targets += [address for guest in fleet.guests for address in _addresses(guest)]
     client = os.environ.get("SSH_CONNECTION", "").split()[:1]
     return frozenset((*_own_addresses(), *_gateways(targets), *client))
+
+
+def addresses_towards(fleet: Fleet) -> tuple[IPv4Address | IPv6Address, ...]:
+    """This machine's own addresses, as nodes and guests see them where nothing translates in between, sorted.
+
+    A UDP socket that is connected has been given its source address by the kernel; nothing is sent.
+    """
+    targets = [str(node.address) for node in fleet.nodes]
+    targets += [address for guest in fleet.guests for address in _addresses(guest)]
+    found = {address for target in targets if (address := _source_towards(target))}
+    return tuple(sorted(found, key=lambda address: (address.version, int(address))))
+
+
+def _source_towards(target: str) -> IPv4Address | IPv6Address | None:
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, 9))
+        except OSError:
+            return None  # no way there: then it is not from this address either
+        return ip_address(probe.getsockname()[0])
 
 
 def _addresses(guest: Guest) -> Iterable[str]:

@@ -9,7 +9,7 @@ import os
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paramiko import Ed25519Key
 
@@ -19,12 +19,15 @@ from hearth.fleet.loader import load_fleet
 from hearth.known_hosts import KnownHosts
 from hearth.options import Options
 from hearth.path import addresses_on_path, guests_on_path
+from hearth.phones.registry import Phones, load_phones, phones_file
 from hearth.pki import Authority
 from hearth.proxmox.address import address_in
 from hearth.role.catalogue import load_roles
 from hearth.role.order import in_order
 from hearth.secrets import SecretStore, ensure_ssh_key
 from hearth.survey import Survey
+from hearth.values import tuned
+from hearth.walls import Walls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from hearth.fleet.model import Fleet, Guest
     from hearth.role.declaration import Role
+    from hearth.role.here import RunLike
 
 
 class Run:
@@ -50,6 +54,8 @@ class Run:
         self.environ = environ
         self.executing = False
         self.interrupted = False  # Ctrl-C was pressed
+        self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
+        self.staged: RunLike | None = None  # what roles are planned with instead of this run
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
 
     @property
@@ -78,6 +84,16 @@ class Run:
         return in_order(self.roles)
 
     @cached_property
+    def values(self) -> dict[str, Any]:
+        """Every value of group_data, the overrides before them."""
+        return tuned(self.project, self.environ)
+
+    @cached_property
+    def walls(self) -> Walls:
+        """The table of flows, and Proxmox's firewall."""
+        return Walls(self)
+
+    @cached_property
     def secrets(self) -> SecretStore:
         """The secrets; nothing is opened until one is asked for."""
         return SecretStore.from_environment(self.project, self.environ)
@@ -86,6 +102,11 @@ class Run:
     def authority(self) -> Authority:
         """The fleet's certificate authority."""
         return Authority(self.secrets)
+
+    @cached_property
+    def phones(self) -> Phones:
+        """The phones that may come in from outside."""
+        return load_phones(phones_file(self.project, self.fleet_file, self.environ))
 
     @cached_property
     def known_hosts(self) -> KnownHosts:
@@ -131,7 +152,14 @@ class Run:
     @cached_property
     def survey(self) -> Survey:
         """What Proxmox says of the fleet, and the plan that follows."""
-        return Survey(self.fleet, self.options, self.environ, self.secrets.find, lambda: self.guest_keys)
+        return Survey(
+            self.fleet,
+            self.options,
+            self.environ,
+            self.secrets.find,
+            lambda: self.guest_keys,
+            walled=self.walls.enabled,
+        )
 
     @cached_property
     def convergence(self) -> Convergence:

@@ -15,7 +15,7 @@ from hearth.errors import HearthError
 from hearth.fleet.model import AUTO
 from hearth.patience import patience
 from hearth.proxmox import observe
-from hearth.proxmox.access import access
+from hearth.proxmox.access import Access, access
 from hearth.proxmox.api import Api
 from hearth.proxmox.place import place_all
 from hearth.proxmox.plan import GuestPlan, Intent, plan_destroy, plan_guest
@@ -35,6 +35,7 @@ class Survey:
         environ: PROXMOX_VE_*, HEARTH_API_TIMEOUT, HEARTH_LOCK_TIMEOUT.
         find: looks a secret up (`proxmox/token`).
         keys: the public keys for root of a new guest.
+        walled: whether Proxmox's firewall is kept: guests' cables then pass it.
     """
 
     def __init__(
@@ -44,12 +45,15 @@ class Survey:
         environ: Mapping[str, str],
         find: Callable[[str], Secret | None],
         keys: Callable[[], tuple[str, ...]],
+        *,
+        walled: bool = False,
     ) -> None:
         self.fleet = fleet
         self.options = options
         self._environ = environ
         self._find = find
         self._keys = keys
+        self._walled = walled
         self._lock = threading.RLock()  # over the views; they ask for the APIs, which have their own
         self._api_lock = threading.Lock()
         self._apis: dict[str, Api] = {}
@@ -59,12 +63,19 @@ class Survey:
 
     def api(self, node: str) -> Api:
         """The API of a node; nodes of one endpoint share it. Raises HearthError where there is no token."""
-        token = self._find("proxmox/token")
-        way = access(self.fleet.node(node), self._environ, token.reveal() if token else None)
+        way = self._way(node)
         with self._api_lock:
             if way.endpoint not in self._apis:
                 self._apis[way.endpoint] = Api(way, **patience(self._environ))
             return self._apis[way.endpoint]
+
+    def new_api(self, node: str, timeout: float) -> Api:
+        """The API of a node over a new connection, with a patience of its own (seconds)."""
+        return Api(self._way(node), timeout=timeout, lock_timeout=timeout)
+
+    def _way(self, node: str) -> Access:
+        token = self._find("proxmox/token")
+        return access(self.fleet.node(node), self._environ, token.reveal() if token else None)
 
     @cached_property
     def _answers(self) -> dict[str, observe.NodeView | HearthError]:
@@ -154,7 +165,8 @@ class Survey:
     def intent(self, guest: Guest) -> Intent:
         """What this run wants of a guest."""
         named = {word: guest.name in self.options.names(word) for word in ("adopt", "replace", "destroy")}
-        return Intent(guest, self.fleet, self.node_of(guest), self._keys(), **named)
+        node = self.node_of(guest)
+        return Intent(guest, self.fleet, node, self._keys(), **named, walled=self._walled)
 
     def plan(self, guest: Guest) -> GuestPlan:
         """The plan of a guest, made once.

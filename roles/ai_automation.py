@@ -115,7 +115,7 @@ def peers(here: Here) -> dict[str, Any]:
         "host": broker.guest.name,
         "port": broker.port.number,
         "ca_file": AUTHORITY,
-        "username": user,
+        "username": mqtt_user(here.secrets, user).name,
         "client_id": user,
     }
     model = here.value("model")
@@ -139,11 +139,15 @@ def automation_clients(application: Application) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "token_sha256": clients.digest(clients.token(here.secrets, here.role.name, name)),
+            "token_sha256": _one_or_all(clients.digests(here.secrets, here.role.name, name)),
             **client,
         }
         for name, client in found.items()
     ]
+
+
+def _one_or_all(digests: list[str]) -> str | list[str]:
+    return digests[0] if len(digests) == 1 else digests
 
 
 def secret_values(here: Here) -> dict[str, str]:

@@ -15,9 +15,10 @@ AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"
 AGENT = "/dev/virtio-ports/org.qemu.guest_agent.0"
 
 role = Role(
-    provides=(Port("ssh", 22, audience="lan"),),
+    provides=(Port("ssh", 22, audience="management"),),
     secrets=("ssh/deploy", "ca/*"),
     packages=("ca-certificates", "openssh-server", "sudo", "tzdata", "unattended-upgrades"),
+    brings=("wall",),
 )
 
 

@@ -14,12 +14,15 @@ from typing import Any
 from hearth.errors import HearthError
 from hearth.ops import files, systemd
 from hearth.ops.files import File
+from hearth.role.certificates import FRONT_DOOR, fixed_addresses
 from hearth.role.declaration import Role
 from hearth.role.fronted import Passage, Server, Web, passages, webs
 from hearth.role.here import Here
+from hearth.role.inside import Network, inside_networks, outside_addresses
 
 FOLDER = "/etc/haproxy/hearth"
 CONFIG = f"{FOLDER}/haproxy.cfg"
+ENDED = f"{FOLDER}/ended"
 AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 BALANCES = ("roundrobin", "leastconn", "source")
 VERIFY = ("optional", "required")
@@ -36,11 +39,14 @@ class Proxy:
     Args:
         reloaded: configuration, and the certificate where TLS ends here; a reload drops no connection.
         unit: systemd's drop-in.
+        ended: the certificates of phones that have ended: a connection that one has opened would outlive a
+            reload.
         ports: where it listens afterwards.
     """
 
     reloaded: tuple[File, ...]
     unit: File
+    ended: tuple[File, ...]
     ports: tuple[int, ...]
 
 
@@ -53,11 +59,11 @@ def front(here: Here) -> None:
         files=proxy.reloaded,
         check="haproxy -c -f {candidate} >/dev/null",  # with -q it would not say why,
     )
-    files.present(name="Confine HAProxy", files=[proxy.unit])
+    files.present(name="Confine HAProxy", files=[proxy.unit, *proxy.ended])
     systemd.service(
         name="Run HAProxy",
         unit="haproxy.service",
-        restart_on=[proxy.unit],
+        restart_on=[proxy.unit, *proxy.ended],
         reload_on=proxy.reloaded,
         ports=proxy.ports,
     )
@@ -74,6 +80,8 @@ def proxy_files(here: Here) -> Proxy:
         "passages": passed,
         "redirect": redirect,
         "clients": client_certificates(here),
+        "guard": guard(here) if served else None,
+        "authority": AUTHORITY,
         "balanced": balanced(here),
         "hsts": here.number("hsts", 0),
         "binds": partial(binds, here.guest.address6 is not None),
@@ -87,7 +95,9 @@ def proxy_files(here: Here) -> Proxy:
         "/etc/systemd/system/haproxy.service.d/hearth.conf",
         values={"config": CONFIG, "low_ports": any(number < UNPRIVILEGED for number in ports)},
     )
-    return Proxy((config, *([bundle(here)] if served else [])), unit, ports)
+    if not served:
+        return Proxy((config,), unit, (), ports)
+    return Proxy((config, bundle(here)), unit, (ended(here),), ports)
 
 
 def binds(ipv6: bool, number: int, host: bool = False) -> tuple[str, ...]:
@@ -122,6 +132,48 @@ def bundle(here: Here) -> File:
     certificate = here.certificate()
     text = certificate.cert_pem + certificate.key_pem.reveal()
     return File(f"{FOLDER}/tls/server.pem", text, "haproxy", "haproxy", "600", secret=True)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Who comes in without a certificate, and which certificates let others in.
+
+    Args:
+        inside: the home's networks.
+        outside: what counts as outside although it is within them.
+        serials: the phones' certificates.
+    """
+
+    inside: tuple[Network, ...]
+    outside: tuple[Network, ...]
+    serials: tuple[str, ...]
+
+
+def guard(here: Here) -> Guard | None:
+    """Who has to show a certificate; None where group_data asks for none.
+
+    Raises:
+        HearthError: an address is none, it cannot be told who is at home, or others wear the front door's
+            own address: they could say of themselves what the door says of its clients.
+    """
+    if not here.value("demand_certificates"):
+        return None
+    inside = inside_networks(here.fleet, here.value("inside"))
+    outside = outside_addresses(here.fleet, here.value("outside"))
+    for door in here.fleet.with_role(FRONT_DOOR):
+        if any(address in network for address in fixed_addresses(door) for network in outside):
+            raise HearthError(
+                f"tell who comes through the front door on {door.name}",
+                "whoever comes in from outside may wear its address",
+                "give the subnet router another guest, or mend front_outside in group_data/front.py",
+            )
+    return Guard(inside, outside, here.phones.serials)
+
+
+def ended(here: Here) -> File:
+    """The certificates that are refused from now on. HAProxy does not read it: a change restarts HAProxy."""
+    lines = "".join(f"{each.serial}\n" for each in here.phones.ended)
+    return File(ENDED, f"# Written by Hearth.\n{lines}", "haproxy", "haproxy", "640")
 
 
 def listening(served: Sequence[Web], passed: Sequence[Passage], redirect: int | None) -> tuple[int, ...]:

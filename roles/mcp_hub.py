@@ -81,7 +81,7 @@ def restarted(application: Application) -> dict[str, Any]:
         "servers": {**assistant(here), **further_servers(application)},
         "mqtt": {
             "url": f"mqtts://{broker.guest.name}:{broker.port.number}",
-            "username": user,
+            "username": mqtt_user(here.secrets, user).name,
             "clientId": user,
             "caFile": AUTHORITY,
         },
@@ -130,11 +130,15 @@ def hub_clients(application: Application) -> dict[str, Any]:
     found |= clients.named(application.declared("clients"), here.value("clients"), SCOPES)
     return {
         name: {
-            "tokenSha256": clients.digest(clients.token(here.secrets, here.role.name, name)),
+            "tokenSha256": _one_or_all(clients.digests(here.secrets, here.role.name, name)),
             **client,
         }
         for name, client in found.items()
     }
+
+
+def _one_or_all(digests: list[str]) -> str | list[str]:
+    return digests[0] if len(digests) == 1 else digests
 
 
 def secret_values(application: Application) -> dict[str, Any]:

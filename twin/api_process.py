@@ -24,16 +24,18 @@ from twin.real.cluster_files import ClusterFiles
 from twin.real.persist import Memory
 from twin.real.pve import RealPve
 from twin.state import Twin, write_json
+from twin.wall.keeper import Keeper
 
 PORT = 8006
 SAVE_EVERY = 0.5
 
 
 class TwinPve(RealPve):
-    """Adds what only the twin's own process does: root over the Unix socket, memory after every change."""
+    """Adds what only the twin's own process does: root over the Unix socket, memory and wall kept."""
 
     memory: Memory
     files: ClusterFiles
+    wall: Keeper
 
     def _authenticate(self, request: Any) -> Any:
         if isinstance(request.transport.get_extra_info("sockname"), str):
@@ -47,7 +49,8 @@ class TwinPve(RealPve):
         return response
 
     def keep(self) -> None:
-        """Write down what changed."""
+        """Write down what changed, and enforce it."""
+        self.wall.sync()
         self.memory.save()
         self.files.write(self.everyone())
 
@@ -62,6 +65,7 @@ async def serve(twin: Twin) -> None:
         _furnish(pve, twin, home)
     pve.adopt_reality()
     pve.files = ClusterFiles()
+    pve.wall = Keeper(pve, home)
     pve.keep()
     pve.log.file = twin.logs / "requests.jsonl"
     await pve.start(str(twin.private / "pve.crt"), str(twin.private / "pve.key"))
@@ -85,7 +89,7 @@ async def serve(twin: Twin) -> None:
 
 
 async def _save(pve: TwinPve) -> None:
-    """Tasks change the state long after their request was answered."""
+    """Tasks change the state long after their request was answered, and time runs out."""
     while True:
         await asyncio.sleep(SAVE_EVERY)
         pve.keep()

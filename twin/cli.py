@@ -104,6 +104,16 @@ def fault(twin: Twin, name: str, parameters: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("seconds", type=click.FloatRange(min=0))
+@click.pass_obj
+def clock(twin: Twin, seconds: float) -> None:
+    """Move the node's clock forward by SECONDS: what would run out meanwhile has run out."""
+    packages.need_root()
+    ahead = ask(twin, "POST", "/clock", {"forward": seconds})["ahead"]
+    click.echo(f"the node's clock is {ahead:g} s ahead")
+
+
+@main.command()
 @click.argument("process", required=False, type=click.Choice(ROLES))
 @click.pass_obj
 def log(twin: Twin, process: str | None) -> None:

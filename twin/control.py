@@ -1,4 +1,4 @@
-"""The twin's own requests to its API process: faults, health. A root-only Unix socket."""
+"""The twin's own requests to its API process: faults, the clock, health. A root-only Unix socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def control_app(pve: Any) -> web.Application:
             {"vmid": g.vmid, "kind": g.guest.split("/")[0], "name": g.name, "status": g.status}
             for g in pve.everyone()
         ]
-        return web.json_response({"guests": guests})
+        return web.json_response({"guests": guests, "wall": pve.wall.state()})
 
     async def list_faults(_request: web.Request) -> web.Response:
         active = [{"name": fault.name, "params": fault.params} for fault in pve.faults]
@@ -42,7 +42,13 @@ def control_app(pve: Any) -> web.Application:
     async def clear_faults(request: web.Request) -> web.Response:
         return web.json_response({"cleared": faults.clear(pve, request.query.get("name"))})
 
+    async def move_clock(request: web.Request) -> web.Response:
+        pve.clock_ahead += float((await request.json())["forward"])
+        pve.keep()
+        return web.json_response({"ahead": pve.clock_ahead})
+
     app = web.Application()
+    app.router.add_post("/clock", move_clock)
     app.router.add_get("/health", health)
     app.router.add_get("/faults", list_faults)
     app.router.add_post("/faults", apply_fault)

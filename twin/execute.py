@@ -16,6 +16,11 @@ from twin.home import Home
 from twin.state import Twin, read_json
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy")
+_PRODUCTION = (
+    "PROXMOX_VE_INSECURE",
+    "HEARTH_BITWARDEN_SERVER",
+    "BW_SESSION",
+)  # no secret of the real home gets in
 _TAILNET = "TAILSCALE_"  # the home's own tailnet is no business of a twin
 
 
@@ -31,7 +36,7 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in outer.items()
-        if name.lower() not in _PROXIES and name != "PROXMOX_VE_INSECURE" and not name.startswith(_TAILNET)
+        if name.lower() not in _PROXIES and name not in _PRODUCTION and not name.startswith(_TAILNET)
     }
     return {
         **kept,
@@ -40,6 +45,7 @@ def environment(twin: Twin, outer: Mapping[str, str]) -> dict[str, str]:
         "HEARTH_FLEET": outer.get("HEARTH_FLEET", home.fleet),
         "HEARTH_OVERRIDES": outer.get("HEARTH_OVERRIDES", str(standins.written(twin, home))),
         "HEARTH_SECRETS": str(own / "secrets.age"),
+        "HEARTH_PHONES": str(own / "phones.yaml"),
         "HEARTH_AGE_KEY_FILE": str(own / "age.key"),
         "HEARTH_STATE_DIR": str(own / "state"),
         "HEARTH_TWIN_NODE_KEYS": str(twin.node_keys),

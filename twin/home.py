@@ -6,7 +6,7 @@ Never the guests' settings: what a guest is, the twin learns from the API alone.
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Network, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Home(BaseModel):
     subnets: list[str]
     known: list[str]  # addresses that are never reached through the proxy
     images: list[str]  # file names of the fleet's images
+    own6: list[str] = []  # IPv6 addresses of the node itself, not of the home's router
     tailnet: bool = False  # guests fetch headscale and Tailscale
     brokers: list[str] = []  # addresses at which an MQTT device is told to look for its broker, best first
 
@@ -98,6 +99,7 @@ def home_of(fleet: Fleet, path: str) -> Home:
         subnets=[str(subnet) for subnet in subnets],
         known=sorted({*guests, *own, *(node.address for node in nodes)}),
         images=[image.filename for image in fleet.images],
+        own6=[str(_own6(net, fleet)) for net in fleet.networks if net.subnet6],
         tailnet=fleet.tailnet is not None,
         brokers=_brokers(fleet),
     )
@@ -129,13 +131,17 @@ def _segment(net: Network, fleet: Fleet) -> Segment:
         addresses += [f"{net.gateway}/{net.subnet.prefixlen}"] if net.gateway else []
     if net.subnet6:
         router = [net.gateway6] if net.gateway6 else []
-        taken = {guest.address6 for guest in fleet.guests}
-        # The fleet names no IPv6 address of a node: it gets one that nobody has.
-        own = next(a for a in (net.subnet6[n] for n in range(0xFE00, 0xFFFF)) if a not in taken)
-        addresses += [f"{address}/{net.subnet6.prefixlen}" for address in [*router, own]]
+        addresses += [f"{address}/{net.subnet6.prefixlen}" for address in [*router, _own6(net, fleet)]]
     addresses = list(dict.fromkeys(addresses))
     proxy = next((str(ip_interface(a).ip) for a in reversed(addresses) if ":" not in a), None)
     return Segment(bridge=vlan_bridge(net.bridge, net.vlan), addresses=addresses, proxy=proxy)
+
+
+def _own6(net: Network, fleet: Fleet) -> IPv6Address:
+    """The fleet names no IPv6 address of a node: it gets one that nobody has."""
+    assert net.subnet6 is not None
+    taken = {guest.address6 for guest in fleet.guests}
+    return next(a for a in (net.subnet6[n] for n in range(0xFE00, 0xFFFF)) if a not in taken)
 
 
 def _one_per_bridge(segments: list[Segment]) -> list[Segment]:

@@ -6,7 +6,8 @@ nothing but connections to the forward proxy.
 
 The mount namespace is pinned to a file. In it /sys shows the devices of the network namespace (LXC looks
 bridges up there), the machine's cgroups stay in place, and /etc, /usr/sbin and /usr/local/sbin are the node's
-own: an overlay in memory adds /etc/pve, pct, qm, Hearth's wrapper and the ids of unprivileged guests.
+own: an overlay in memory adds /etc/pve, pct, qm, Hearth's wrapper and the ids of unprivileged guests. root
+has another home there, whose authorized_keys is a link, as on Proxmox (there into /etc/pve/priv).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LINK = "link0"  # the veth end inside
 PROXY_PORT = 8888
 _FIRST_LINK = IPv4Address("169.254.77.0")
 _SUBID = "root:100000:65536"
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge")
+_CALLS = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 
 _MOUNTS = """set -e
 aside=$1/cgroups
@@ -45,6 +48,9 @@ done
 echo "$2" > /etc/subuid
 echo "$2" > /etc/subgid
 mkdir -p /etc/pve/lxc /etc/pve/qemu-server
+mkdir -m 700 "$1/node/root" "$1/node/root/.ssh"
+ln -s "$3" "$1/node/root/.ssh/authorized_keys"
+sed -i "s,^\\(root:[^:]*:0:0:[^:]*\\):/root:,\\1:$1/node/root:," /etc/passwd
 : > "$1/mounts-ready"
 """
 
@@ -73,6 +79,7 @@ def make(twin: Twin, home: Home) -> None:
     _ip(twin, "link", "set", "lo", "up")
     for key, value in (("ipv4.ip_forward", 0), ("ipv6.conf.all.forwarding", 0)):
         inside(twin, "sysctl", "-qw", f"net.{key}={value}")
+    _filter_bridges(twin)
     for segment in home.segments:
         _make_bridge(twin, segment)
     _make_link(twin)
@@ -107,6 +114,20 @@ def remove(twin: Twin) -> None:
         run("ip", "netns", "del", twin.netns)
 
 
+def _filter_bridges(twin: Twin) -> None:
+    """Let nftables see the packets that the twin's bridges carry: the guests' firewall.
+
+    The setting is each network namespace's own (kernel 5.3). A module that is loaded for it would begin to
+    filter the machine's own bridges too: there it is turned off.
+    """
+    if not _BRIDGE_FILTER.exists():
+        run("modprobe", "br_netfilter")
+        run("sysctl", "-qw", *(f"net.bridge.{name}=0" for name in _CALLS))
+    inside(
+        twin, "sysctl", "-qw", *(f"net.bridge.{name}=1" for name in _CALLS[:2]), f"net.bridge.{_CALLS[2]}=0"
+    )
+
+
 def _make_bridge(twin: Twin, segment: Segment) -> None:
     if segment.bridge not in _links(twin):
         _ip(twin, "link", "add", segment.bridge, "type", "bridge", "forward_delay", "0")
@@ -135,6 +156,9 @@ def _make_link(twin: Twin) -> None:
 def _make_rules(twin: Twin, home: Home) -> None:
     """Inside: only the proxy's port goes over the link.
 
+    Its connections are tracked whether or not the firewall is on: what stands when it comes on goes on,
+    although here both ends of a connection to the node may be inside.
+
     Outside: the proxy never asks for the home's addresses.
     """
     outside, _ = link_addresses(twin)
@@ -151,6 +175,10 @@ table inet {table} {{
     type filter hook forward priority 0
     oifname "{LINK}" drop
     iifname "{LINK}" drop
+  }}
+  chain tracked {{
+    type filter hook input priority 0
+    ct state established accept
   }}
 }}
 """
@@ -197,7 +225,8 @@ def _make_mounts(twin: Twin) -> None:
     twin.mount_ns.touch()
     run(
         *("nsenter", f"--net={twin.netns_file}", "--"),
-        *("unshare", f"--mount={twin.mount_ns}", "--", "sh", "-c", _MOUNTS, "sh", str(twin.dir), _SUBID),
+        *("unshare", f"--mount={twin.mount_ns}", "--", "sh", "-c", _MOUNTS, "sh"),
+        *(str(twin.dir), _SUBID, str(twin.node_keys)),
     )
     if not ready.exists():
         raise HearthError("make the twin's mounts", "the mount namespace came out incomplete")

@@ -86,7 +86,7 @@ def _install_tools(twin: Twin) -> None:
         "/usr/sbin/qm": f'#!/bin/sh\n{python} "{twin.name}" qemu "$@"\n',
         WRAPPER: (PROJECT / "hearth/proxmox/node_wrapper.py")
         .read_text()
-        .replace("#!/usr/bin/python3\n", f"#!{sys.executable}\n", 1),
+        .replace("#!/usr/bin/python3 -I\n", f"#!{sys.executable} -I\n", 1),
     }
     for path, text in texts.items():
         run(*enter(twin, "sh", "-c", 'cat > "$0" && chmod 755 "$0"', path), stdin=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hearth.errors import HearthError
 from hearth.values import VARIABLE, overrides
@@ -21,6 +22,8 @@ STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
   the Zigbee adapter and its two devices, the house of MQTT entities and the phone are simulated: no radio,
   and a lamp's transitions are over at once; no push cloud: the phone is reached over its WebSocket alone;
   Vaultwarden's image is a stand-in from the twin's own registry: a small program at its places, no vault;
+  the firewall is nftables from what the API stores, as pve-firewall reads it: logs, SYN flood protection,
+  conntrack helpers, IPS queues and rules for forwarded traffic or VNets are stored, not enforced;
   no vendor clouds, no mail; no DHCP and no DNS server on the networks;
   the fleet's gateways are the node itself: nothing is routed, the forward proxy is the only way out;
   free and /proc/meminfo in a guest show the machine's memory (the limit holds all the same).
@@ -44,8 +47,9 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     }
     if any(segment.proxy for segment in home.segments):
         checks[proxy.INNER] = processes.alive(twin, proxy.INNER) is not None
-    guests, answers = _guests(twin)
-    checks["the API answers"] = answers
+    guests, wall = _health(twin)
+    checks["the API answers"] = wall is not None
+    checks["the firewall holds"] = wall is not None and not wall["problem"]
     for what, well in checks.items():
         say(f"{'ok  ' if well else 'LOST'}  {what}")
     for node in home.nodes:
@@ -56,6 +60,8 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
         say(f"registry of images: http://{at.ip}:{registry.PORT}")
     for guest in guests:
         say(f"{guest['kind']} {guest['vmid']} {guest['name']}: {guest['status']}")
+    if wall is not None:
+        say(_wall(wall))
     version = "v2" if cgroups.unified() else "v1"
     disks = "image files: sizes are limits" if state.get("images") else "folders: sizes are recorded only"
     say(f"fleet {home.fleet}; cgroup {version}; disks are {disks}")
@@ -69,8 +75,21 @@ def _processes(home: Home) -> list[str]:
     return [*_ROLES, *devices.running(home), *registry.running(home), *programs.running(home)]
 
 
-def _guests(twin: Twin) -> tuple[list[dict[str, str]], bool]:
+def _health(twin: Twin) -> tuple[list[dict[str, str]], dict[str, Any] | None]:
+    """The guests, and how the wall is; None where the API does not answer."""
     try:
-        return control.ask(twin, "GET", "/health")["guests"], True
+        health = control.ask(twin, "GET", "/health")
     except HearthError:
-        return [], False
+        return [], None
+    return health["guests"], health["wall"]
+
+
+def _wall(wall: dict[str, Any]) -> str:
+    if wall["problem"]:
+        return f"firewall: nft refused it, the rules before it hold: {wall['problem']}"
+    if not wall["on"]:
+        return "firewall: off in the cluster's options: everything is open"
+    guests = ", ".join(str(vmid) for vmid in wall["guests"]) or "no guest"
+    return (
+        f"firewall: on; guards the node and {guests} (others: no firewall=1 on an interface, or not enabled)"
+    )

@@ -12,6 +12,7 @@ from hearth.role.acl import service_user
 from hearth.role.declaration import Role
 from hearth.role.tokens import CLIENT
 from hearth.secrets import Secret, SecretStore, password
+from hearth.secrets.rotation import accepted_beside
 
 WEB = "web"
 
@@ -56,7 +57,22 @@ def token(secrets: SecretStore, provider: str, client: str) -> Secret:
         provider: the application's role, e.g. "mcp_hub".
         client: the client's name.
     """
-    return secrets.ensure(f"{provider.replace('_', '-')}/token/{client}", password)
+    return secrets.ensure(_name(provider, client), password)
+
+
+def _name(provider: str, client: str) -> str:
+    return f"{provider.replace('_', '-')}/token/{client}"
+
+
+def digests(secrets: SecretStore, provider: str, client: str) -> list[str]:
+    """What an application's configuration holds of a client's tokens: two while its token is rotated.
+
+    Sorted: which of the two is in use changes nothing at the application.
+    """
+    used = token(secrets, provider, client)
+    name = _name(provider, client)
+    other = accepted_beside(secrets.find, name).get(name)
+    return sorted(digest(secret) for secret in (used, other) if secret)
 
 
 def digest(secret: Secret) -> str:

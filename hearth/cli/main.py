@@ -11,8 +11,10 @@ from pathlib import Path
 import click
 
 import hearth
+from hearth.cli.android import android
 from hearth.cli.doctor import doctor
 from hearth.cli.fleet import check_fleet
+from hearth.cli.flows import show_flows
 from hearth.cli.importing import import_home
 from hearth.cli.node_key import node_key
 from hearth.cli.secrets import secrets
@@ -49,7 +51,9 @@ def fleet() -> None:
 
 
 fleet.add_command(check_fleet)
+cli.add_command(android)
 cli.add_command(doctor)
+cli.add_command(show_flows)
 cli.add_command(import_home)
 cli.add_command(node_key)
 cli.add_command(secrets)
@@ -57,17 +61,33 @@ cli.add_command(tailnet)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the `hearth` command.
 
     Args:
         arguments: without the program's name; None: the process's own.
+
+    Returns:
+        See `run_command`.
+    """
+    return run_command(cli, "hearth", arguments)
+
+
+def run_command(
+    command: click.Command, name: str, arguments: Sequence[str] | None = None, home: Home | None = None
+) -> int:
+    """Run a command of ours: whatever goes wrong ends in words and an exit code.
+
+    Args:
+        command: what to run. name: as the admin typed it.
+        arguments: without the program's name; None: the process's own.
+        home: its object, where it does not make one itself.
 
     Returns:
         0 when all is well, 1 when something failed or is not well, 2 for wrong arguments, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(cli.main(given, prog_name="hearth", standalone_mode=False) or 0)
+        return int(command.main(given, prog_name=name, standalone_mode=False, obj=home) or 0)
     except click.exceptions.Abort:
         click.echo("hearth: interrupted", err=True)
         return INTERRUPTED

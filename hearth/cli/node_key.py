@@ -8,14 +8,8 @@ from importlib.resources import files
 import click
 
 from hearth.doctor.examine import Home
+from hearth.proxmox.wrapper import WRAPPER, authorized_line
 from hearth.secrets import ensure_ssh_key
-
-WRAPPER = "/usr/local/sbin/hearth-node"
-
-
-def authorized_line(public: str) -> str:
-    """The line for the node's authorized_keys: this key may run the wrapper and nothing else (sshd(8))."""
-    return f'restrict,command="{WRAPPER}" {public}'
 
 
 @click.command("node-key")

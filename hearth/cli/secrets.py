@@ -6,16 +6,16 @@ Values come in by prompt or stdin, never on the command line: everybody sees tha
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 import click
 
+from hearth.cli.editing import edit
+from hearth.cli.recipients import recipients
+from hearth.cli.secrets_status import status
 from hearth.doctor.examine import Home
 from hearth.errors import HearthError
-from hearth.secrets import SecretStore, ssh_public_key
-from hearth.secrets.age import recipient_of
+from hearth.secrets import ssh_public_key
 from hearth.secrets.bitwarden import check_reference
-from hearth.secrets.identity import read_identities
 
 
 @click.group()
@@ -99,44 +99,6 @@ def public(home: Home, name: str) -> None:
         raise HearthError(f"print the public part of {name}", "it has none", "ssh/NAME and .../cert have one")
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    add: tuple[str, ...]
-    remove: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.add or self.remove)
-
-
-@secrets.command()
-@click.option("--add", multiple=True, metavar="age1...", help="Also encrypt for this key; may be repeated.")
-@click.option("--remove", multiple=True, metavar="age1...", help="No longer encrypt for this key.")
-@click.pass_obj
-def recipients(home: Home, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
-    """Print, add or remove the age keys that the file is encrypted for: a second machine, paper."""
-    store = home.secrets
-    wanted = _Wanted(add, remove)
-    if wanted:
-        _change(store, wanted)
-    if store.identity_file.exists():
-        for identity in read_identities(store.identity_file):
-            click.echo(f"{recipient_of(identity)}  (this machine: {store.identity_file})")
-    for recipient in store.recipients:
-        click.echo(recipient)
-
-
-def _change(store: SecretStore, wanted: _Wanted) -> None:
-    strangers = set(wanted.remove) - set(store.recipients)
-    if strangers:
-        raise HearthError(
-            f"remove the recipient {sorted(strangers)[0]}", "it is none", "hearth secrets recipients"
-        )
-    kept = [recipient for recipient in store.recipients if recipient not in wanted.remove]
-    store.set_recipients((*kept, *wanted.add))
-    store.save()
-    if wanted.remove:
-        click.echo(
-            "hearth: older versions of the file in Git stay readable for the removed key: "
-            "change the secrets themselves where that matters",
-            err=True,
-        )
+secrets.add_command(edit)
+secrets.add_command(recipients)
+secrets.add_command(status)

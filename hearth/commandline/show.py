@@ -51,8 +51,10 @@ def describe(run: Run, name: str) -> str:
 
 
 def plan_lines(run: Run, name: str) -> Iterator[str]:
-    """What happens to the guest itself, field by field, and what the plan cannot know."""
+    """What happens to the guest or the firewall itself, field by field, and what the plan cannot know."""
     if not run.is_guest(name):
+        if name in run.walls.planned:
+            yield from run.walls.planned[name].lines()
         return
     plan = run.survey.plan(run.fleet.guest(name))
     if plan.action in ("create", "replace"):
@@ -97,6 +99,7 @@ def plan_json(run: Run, state: Any, dry: bool) -> None:
     payload = {
         "plan": prints.build_plan_json(state),
         "guests": {guest.name: run.survey.plan(guest).to_json() for guest in guests},
+        "firewall": {node: wall.to_json() for node, wall in run.walls.planned.items()},
         "results": None if dry else prints.build_results_json(state),
     }
     prints.print_json(payload)

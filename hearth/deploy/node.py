@@ -1,4 +1,4 @@
-"""What a node must hold before its guests can be made: templates and cloud images."""
+"""The node itself: what it must hold before its guests can be made, and its firewall once they are there."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def prepare() -> None:
     fetched(name="Templates and images for new guests")
 
 
+def firewall() -> None:
+    """Have Proxmox's firewall as the flows want it, where group_data says so. Nothing on guests.
+
+    Raises:
+        HearthError: a value of group_data means nothing, or the node cannot be asked. Nothing was changed.
+    """
+    run = runs.current()
+    if not run.is_guest(context.host.name) and run.walls.enabled:
+        run.walls.plan(context.host.name)
+        walled(name="Firewall as the flows want it")
+
+
 @operation()
 def fetched() -> Generator[FunctionCommand, None, None]:
     """Let the node download what is missing: one GET of its storage where a guest will be made, else none."""
@@ -34,3 +46,17 @@ def fetched() -> Generator[FunctionCommand, None, None]:
 @told
 def _fetch(state: Any, host: Any, image: str) -> None:
     runs.current().convergence.fetch_image(host.name, image, host.log)
+
+
+@operation()
+def walled() -> Generator[FunctionCommand, None, None]:
+    """Write what differs and switch the firewall on, behind its dead-man switch."""
+    if runs.current().walls.plan(context.host.name).does_something:
+        yield FunctionCommand(_wall, (), {})
+    else:
+        context.host.noop("nothing to change")
+
+
+@told
+def _wall(state: Any, host: Any) -> None:
+    runs.current().walls.converge(host.name, host.log)

@@ -27,5 +27,5 @@ def apply() -> None:
             continue
         first = len(host.op_hash_order)
         with host.deploy(name.replace("_", " ").capitalize(), None, None):
-            deployer(Here(run, guest, host, run.roles[name]))
+            deployer(Here(run.staged or run, guest, host, run.roles[name]))
         run.stage_of.update(dict.fromkeys(host.op_hash_order[first:], stage))

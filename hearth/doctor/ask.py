@@ -41,15 +41,17 @@ class Answers:
             return default
 
 
-def rights(api: Api, needed: Sequence[Privilege]) -> tuple[dict[str, dict[str, bool]], frozenset[str]]:
-    """What the token may do: on each needed path, and the names of all it has anywhere.
+def rights(
+    api: Api, needed: Sequence[Privilege]
+) -> tuple[dict[str, dict[str, bool]], dict[str, dict[str, bool]]]:
+    """What the token may do: on each needed path, and on every path that Proxmox knows of.
 
     Proxmox says 1 where a privilege holds below the path too, 0 where it does not: GET /access/permissions.
     """
     paths = sorted({privilege.path for privilege in needed})
     held = {path: _held(api.get(f"/access/permissions?path={quote(path, safe='')}"), path) for path in paths}
     whole = api.get("/access/permissions") or {}
-    return held, frozenset(name for privileges in whole.values() for name in privileges)
+    return held, {path: _held(whole, path) for path in whole}
 
 
 def _held(answer: Mapping[str, Mapping[str, Any]] | None, path: str) -> dict[str, bool]:

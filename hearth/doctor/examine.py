@@ -25,6 +25,7 @@ from hearth.doctor.rights import judge_rights
 from hearth.doctor.root_only import judge_wrapper, root_only_keys
 from hearth.doctor.storages import images_of, judge_images, judge_storages, wanted_content
 from hearth.errors import HearthError
+from hearth.firewall.settings import enabled
 from hearth.fleet.loader import FleetError, load_fleet
 from hearth.fleet.model import AUTO, Fleet, Node
 from hearth.known_hosts import KnownHosts
@@ -36,6 +37,7 @@ from hearth.proxmox.privileges import needed
 from hearth.role.catalogue import load_roles
 from hearth.secrets import SecretStore
 from hearth.secrets.identity import read_identities
+from hearth.values import tuned
 
 UNAUTHORIZED = 401
 CA_WARN = timedelta(days=365)
@@ -148,7 +150,7 @@ def _logged_in(home: Home, fleet: Fleet, node: Node, way: Access) -> list[Findin
     try:
         version = str(api.get("/version")["version"])
         rows = api.get("/nodes") or []
-        wanted = needed(fleet)
+        wanted = needed(fleet, firewall=enabled(tuned(home.project, home.environ)))
         held, everywhere = ask.rights(api, wanted)
     except ApiError as error:
         return [_refused(way, error)]

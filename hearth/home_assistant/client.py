@@ -30,16 +30,22 @@ class NotThereError(HearthError):
     """Home Assistant does not answer."""
 
 
+class LostError(NotThereError):
+    """The line to Home Assistant broke, or nobody is there."""
+
+
 class RefusedError(HearthError):
     """Home Assistant answered, and said no.
 
     Args:
         status: HTTP status, or 0 for a WebSocket command.
+        code: the error code of a WebSocket command ("not_found"), or nothing.
     """
 
-    def __init__(self, action: str, reason: str, remedy: str = "", status: int = 0) -> None:
+    def __init__(self, action: str, reason: str, remedy: str = "", status: int = 0, code: str = "") -> None:
         super().__init__(action, reason, remedy)
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -162,9 +168,9 @@ class Client:
     def _doing(self, action: str) -> str:
         return f"{action} of Home Assistant on {self.place.name}"
 
-    def _away(self, error: Exception) -> NotThereError:
+    def _away(self, error: Exception) -> LostError:
         reason = str(error) or type(error).__name__
-        return NotThereError(
+        return LostError(
             f"reach Home Assistant on {self.place.name}", reason, "journalctl -u home-assistant there"
         )
 
@@ -203,7 +209,8 @@ class Socket:
         if answer["success"]:
             return answer["result"]
         error = answer["error"]
-        raise RefusedError(action, f"{error.get('message')} ({error.get('code')})")
+        code = str(error.get("code"))
+        raise RefusedError(action, f"{error.get('message')} ({code})", code=code)
 
     def send(self, command: str, content: Mapping[str, Any]) -> int:
         """Send a command; its number, which events and the result carry."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any, Protocol
 
 from hearth.home_assistant.client import Client, Place
+from hearth.home_assistant.tokens import Second
 from hearth.role.tokens import DEPLOYER, token_name
 from hearth.secrets import Secret
+from hearth.secrets.rotation import decode, encode, entry_of
 
 
 class Store(Protocol):
@@ -59,6 +62,8 @@ class Home:
             return None
         token = found.reveal()
         if self._deployer is None or self._deployer[0] != token:
+            if self._deployer:
+                self._deployer[1].close()
             self._deployer = token, self._visitor.with_token(token)
         return self._deployer[1]
 
@@ -71,6 +76,25 @@ class Home:
         """Keep a token, on disk, at once: it is shown only this once."""
         self.secrets.put(token_name(client), token)
         self.secrets.save()
+
+    def second(self, client: str) -> Second | None:
+        """A client's other token, while it is rotated."""
+        name = token_name(client)
+        kept = self.secrets.find(entry_of(name))
+        if kept is None:
+            return None
+        rotation = decode(name, kept)
+        other = rotation.other.get(name)
+        return Second(other.reveal() if other else None, rotation.phase)
+
+    def keep_second(self, client: str, token: str) -> None:
+        """Keep a client's next token, on disk, at once."""
+        name = token_name(client)
+        kept = self.secrets.find(entry_of(name))
+        if kept is not None:
+            rotation = replace(decode(name, kept), other={name: Secret(token)})
+            self.secrets.put(entry_of(name), encode(rotation))
+            self.secrets.save()
 
     def forget_token(self, client: str) -> None:
         """Keep a client's token no longer."""
@@ -85,6 +109,11 @@ class Home:
     def tell(self, what: str, fingerprint: str) -> None:
         """Keep the print, on disk, at once."""
         self.secrets.put(_told(what), fingerprint)
+        self.secrets.save()
+
+    def untell(self, what: str) -> None:
+        """Forget the print, on disk, at once."""
+        self.secrets.remove(_told(what))
         self.secrets.save()
 
 

@@ -11,12 +11,14 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hearth.home_assistant.client import Client
+from hearth.secrets.rotation import Phase
 
 PREFIX = "Hearth: "  # of the names of our tokens in Home Assistant
+SECOND = " (2)"  # and after it: the other name, while a client's token is rotated; the two take turns
 LIFESPAN = 3650  # days
 LONG_LIVED = "long_lived_access_token"
 
@@ -27,13 +29,17 @@ class TokenPlan:
 
     Args:
         make: clients whose token is missing or no longer holds.
-        revoke: ids of the tokens behind them, and of clients that are no more.
+        add: clients that need a second one, to be used next.
+        revoke: ids of the tokens behind the former, of those rotated out, and of clients that are no more.
         forget: clients that are no more.
+        replaced: clients of whom an old token goes, while the one in use stays.
     """
 
     make: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
     revoke: tuple[str, ...] = ()
     forget: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 def id_of(token: str) -> str | None:
@@ -47,11 +53,25 @@ def id_of(token: str) -> str | None:
     return issuer if isinstance(issuer, str) else None
 
 
+@dataclass(frozen=True)
+class Second:
+    """A client's token that is not the one in use, while it is rotated.
+
+    Args:
+        token: the next one while offered, the one before later; None: the next one is still to be made.
+        phase: how far the rotation is.
+    """
+
+    token: str | None = field(repr=False)
+    phase: Phase
+
+
 def plan_tokens(
     clients: Sequence[str],
     secrets: Mapping[str, str],
     listed: Sequence[Mapping[str, Any]],
     holds: Callable[[str], bool],
+    second: Mapping[str, Second] | None = None,
 ) -> TokenPlan:
     """Which tokens to make, and which to revoke.
 
@@ -60,23 +80,42 @@ def plan_tokens(
         secrets: client -> the token that we keep; without those that have none.
         listed: `auth/refresh_tokens`.
         holds: tries a token.
+        second: client -> its other token, of clients whose token is being rotated.
     """
-    ours = {
+    ours = {token_id: name.removesuffix(SECOND) for token_id, name in _ours(listed).items()}
+    others = second or {}
+
+    def good(client: str, token: str | None) -> bool:
+        issuer = id_of(token) if token else None
+        return bool(token and issuer and ours.get(issuer) == client and holds(token))
+
+    make = tuple(client for client in clients if not good(client, secrets.get(client)))
+    beside = {
+        client: other.token
+        for client, other in others.items()
+        if other.phase != "withdrawn" and good(client, other.token)
+    }
+    gone = tuple(sorted({name for name in ours.values() if name not in clients}))
+    kept = {id_of(secrets[client]) for client in clients if client not in make}
+    kept |= {id_of(token) for token in beside.values() if token}
+    # A name that is taken while its secret is lost cannot be given again: the old one goes.
+    revoke = tuple(token for token in ours if token not in kept)
+    replaced = tuple(sorted({ours[token] for token in revoke} - {*make, *gone}))
+    add = tuple(
+        client
+        for client in clients
+        if client in others and others[client].phase == "offered" and client not in beside
+    )
+    return TokenPlan(make, add, revoke, gone, replaced)
+
+
+def _ours(listed: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Id -> client, with `SECOND` where it has that name."""
+    return {
         row["id"]: row["client_name"].removeprefix(PREFIX)
         for row in listed
         if row["type"] == LONG_LIVED and (row["client_name"] or "").startswith(PREFIX)
     }
-
-    def good(client: str) -> bool:
-        token = secrets.get(client)
-        issuer = id_of(token) if token else None
-        return bool(token and issuer and ours.get(issuer) == client and holds(token))
-
-    make = tuple(client for client in clients if not good(client))
-    gone = tuple(sorted({name for name in ours.values() if name not in clients}))
-    # A name that is taken while its secret is lost cannot be given again: the old one goes.
-    revoke = tuple(token for token, name in ours.items() if name in make or name in gone)
-    return TokenPlan(make, revoke, gone)
 
 
 def listed(session: Client) -> list[dict[str, Any]]:
@@ -91,7 +130,8 @@ def revoke(session: Client, token_id: str) -> None:
 
 def make(session: Client, client: str) -> str:
     """Make a client's token; its text is shown this once."""
-    name = PREFIX + client
+    taken = _ours(listed(session)).values()
+    name = PREFIX + (client if client not in taken else client + SECOND)
     content = {"client_name": name, "lifespan": LIFESPAN}
     action = f"make the token of {client}"
     return str(session.ask("auth/long_lived_access_token", action, **content))

@@ -15,13 +15,10 @@ from pyinfra.context import host, state
 from hearth import run as runs
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
-from hearth.home_assistant import onboarding
-from hearth.home_assistant.client import Place, until
-from hearth.home_assistant.duties import Duty
+from hearth.home_assistant.client import Place
+from hearth.home_assistant.duty import Duty, settle
 from hearth.home_assistant.home import Home
 from hearth.ops.tunnel import tunnel
-
-STARTS = 300.0  # seconds until Home Assistant answers; the first start compiles everything
 
 
 @operation()
@@ -29,7 +26,7 @@ def settled(duty: Duty, port: int) -> Generator[PyinfraCommand, None, None]:
     """
     Something inside Home Assistant that is so; what is missing shows in the plan.
 
-    + duty: what should be so, see `hearth.home_assistant.duties`
+    + duty: what should be so, see `hearth.home_assistant.duty`
     + port: TCP port of the guest's 127.0.0.1 on which Home Assistant answers in plain
 
     A dry run only reads. Where Home Assistant does not answer while planning (the guest is absent, nothing is
@@ -77,12 +74,4 @@ def _missing(duty: Duty, port: int) -> list[str] | None:
 @told
 def _mend(state: Any, host: Any, duty: Duty, port: int) -> None:
     with reached(host, port) as home:
-        until("answer", home.place, lambda: onboarding.left(home.visitor) is not None, STARTS)
-        missing = duty.missing(home)
-        if missing:
-            duty.mend(home)
-            missing = duty.missing(home)
-        if missing:
-            raise HearthError(
-                f"settle Home Assistant on {host.name}", f"it is done, and still to do: {'; '.join(missing)}"
-            )
+        settle(duty, home)

@@ -20,6 +20,7 @@ from hearth.pki.certificates import (
     PrivateKey,
     ca_certificate,
     certificate_pem,
+    client_certificate,
     key_pem,
     leaf_certificate,
     load_certificate,
@@ -95,6 +96,31 @@ class Authority:
         certificate, key = pair
         return Leaf(certificate_pem(certificate), Secret(key_pem(key)), self.ca_pem)
 
+    def client(self, name: str) -> tuple[x509.Certificate, PrivateKey]:
+        """A new certificate and key for a client; the caller keeps them.
+
+        Args:
+            name: the common name.
+
+        Raises:
+            HearthError: the CA ends too soon, or a stored part of it is damaged.
+        """
+        issuer, now = self._lasting(f"issue a certificate for {name}")
+        key = new_key()
+        return client_certificate(name, key, issuer, now), key
+
+    def reissued(self, guest: str) -> tuple[str, str]:
+        """Another certificate for what the guest's present one is valid for: PEM, and its new key; not kept.
+
+        Raises:
+            HearthError: there is none, a stored part is damaged, or the CA ends too soon.
+        """
+        stored = self._stored(guest)
+        if stored is None:
+            raise HearthError(f"reissue the certificate of {guest}", "there is none", "deploy the guest")
+        certificate, key = self._new(guest, names_of(stored[0]))
+        return certificate_pem(certificate), key_pem(key)
+
     # ----------------------------------------------------------------- internal
 
     def _key(self, name: str) -> PrivateKey:
@@ -127,16 +153,24 @@ class Authority:
         )
 
     def _issue(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
+        certificate, key = self._new(guest, wanted)
+        self._store.put(f"tls/{guest}/key", key_pem(key))
+        self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
+        return certificate, key
+
+    def _new(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
+        issuer, now = self._lasting(f"issue a certificate for {guest}")
+        key = new_key()
+        return leaf_certificate(guest, wanted, key, issuer, now), key
+
+    def _lasting(self, action: str) -> tuple[Issuer, datetime]:
+        """The CA and the time, where the CA has long enough to go."""
         issuer, now = self._issuer(), self._clock()
         end = issuer.certificate.not_valid_after_utc
         if end - now < RENEW:
             raise HearthError(
-                f"issue a certificate for {guest}",
+                action,
                 f"our CA's own ends on {end:%Y-%m-%d}",
                 "hearth secrets remove ca/cert, run again, and install the new CA certificate on the phones",
             )
-        key = new_key()
-        certificate = leaf_certificate(guest, wanted, key, issuer, now)
-        self._store.put(f"tls/{guest}/key", key_pem(key))
-        self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
-        return certificate, key
+        return issuer, now

@@ -30,6 +30,7 @@ from hearth.secrets import Secret
 
 CA_LIFE = timedelta(days=3652)
 LEAF_LIFE = timedelta(days=397)  # phones refuse more than 398 days of a server certificate
+CLIENT_LIFE = timedelta(days=825)  # a phone's own; it is renewed by hand
 BACKDATE = timedelta(hours=1)  # a guest's clock may be behind ours
 CN_LENGTH = 64  # ub-common-name, RFC 5280 appendix A.1
 
@@ -44,7 +45,7 @@ def new_key() -> PrivateKey:
 
 
 def ca_certificate(key: PrivateKey, now: datetime) -> x509.Certificate:
-    """A self-signed CA certificate for ten years; it may sign servers only, no further CA."""
+    """A self-signed CA certificate for ten years; it may sign servers and phones, no further CA."""
     public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)
     # The key's fingerprint keeps the CAs of two homes, or a renewed one, apart in a phone's list.
@@ -87,28 +88,50 @@ def leaf_certificate(
         issuer: who signs.
         now: the time, UTC.
     """
-    authority = issuer.certificate
-    identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     ordered = sorted(names, key=lambda name: (not isinstance(name, str), str(name)))
     alternatives = [x509.DNSName(name) if isinstance(name, str) else x509.IPAddress(name) for name in ordered]
-    builder = (
+    builder = _leaf(guest, key.public_key(), issuer, now, LEAF_LIFE)
+    builder = builder.add_extension(
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+    ).add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return builder.sign(issuer.key, SHA256())
+
+
+def client_certificate(name: str, key: PrivateKey, issuer: Issuer, now: datetime) -> x509.Certificate:
+    """A client's certificate for 825 days, or until the CA's own ends; no server can use it.
+
+    Args:
+        name: the common name; who verifies the certificate reads it.
+        key: the client's key.
+        issuer: who signs.
+        now: the time, UTC.
+    """
+    builder = _leaf(name, key.public_key(), issuer, now, CLIENT_LIFE)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    return builder.add_extension(usage, critical=False).sign(issuer.key, SHA256())
+
+
+def _leaf(
+    common: str, public: ec.EllipticCurvePublicKey, issuer: Issuer, now: datetime, life: timedelta
+) -> x509.CertificateBuilder:
+    """What certificates of servers and clients have in common."""
+    authority = issuer.certificate
+    identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return (
         x509.CertificateBuilder()
-        .subject_name(_name(guest[:CN_LENGTH]))
+        .subject_name(_name(common[:CN_LENGTH]))
         .issuer_name(authority.subject)
-        .public_key(key.public_key())
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(min(now - BACKDATE + LEAF_LIFE, authority.not_valid_after_utc))
+        .not_valid_after(min(now - BACKDATE + life, authority.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
         )
     )
-    return builder.sign(issuer.key, SHA256())
 
 
 def _name(common: str) -> x509.Name:

@@ -19,14 +19,26 @@ _TOKEN = re.compile(r"(?P<user>[^\s!=@]+@[^\s!=@]+)!(?P<name>[A-Za-z][\w.-]*)=(?
 
 
 @dataclass(frozen=True)
+class Ticket:
+    """Two hours of a user's rights, and what proves that a write is meant: POST /access/ticket."""
+
+    value: str = field(repr=False)
+    csrf: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Access:
-    """An endpoint (https://host:8006) and a token; `verify` is a CA file, True (the system's) or False."""
+    """An endpoint (https://host:8006) and a token; `verify` is a CA file, True (the system's) or False.
+
+    `ticket` stands in the token's place where somebody logged in with a password: hearth.proxmox.login.
+    """
 
     endpoint: str
     user: str
     token_name: str
     token_value: str = field(repr=False)
     verify: bool | str = True
+    ticket: Ticket | None = None
 
     @property
     def host(self) -> str:
@@ -52,11 +64,12 @@ def access(node: Node, env: Mapping[str, str], token: str | None = None) -> Acce
             "there is no API token" if not given else "the API token is not of the form user@realm!id=uuid"
         )
         raise HearthError(f"log in at {node.name}", reason, f"set {TOKEN}, or keep it in the secrets file")
-    endpoint = _endpoint(env.get(ENDPOINT) or node.endpoint)
-    return Access(endpoint, found["user"], found["name"], found["value"], _verify(env))
+    endpoint = endpoint_of(env.get(ENDPOINT) or node.endpoint)
+    return Access(endpoint, found["user"], found["name"], found["value"], verify_of(env))
 
 
-def _endpoint(text: str) -> str:
+def endpoint_of(text: str) -> str:
+    """https://HOST:PORT of what the admin wrote; HearthError where it is no https address."""
     parts = urlsplit(text if "://" in text else f"https://{text}")
     if parts.scheme != "https" or not parts.hostname:
         raise HearthError(f"use the endpoint {text}", "it is not an https address", "write https://HOST:8006")
@@ -64,7 +77,8 @@ def _endpoint(text: str) -> str:
     return f"https://{host}:{parts.port or 8006}"
 
 
-def _verify(env: Mapping[str, str]) -> bool | str:
+def verify_of(env: Mapping[str, str]) -> bool | str:
+    """How the certificate is checked: a CA file, True (the system's) or False. HearthError: no such file."""
     if env.get(INSECURE, "").lower() in ("1", "true", "yes"):
         return False
     bundle = env.get(CA_BUNDLE)

@@ -22,6 +22,7 @@ from hearth.fleet.model import Node
 from hearth.proxmox import faults
 from hearth.proxmox.access import Access, access
 from hearth.proxmox.faults import ApiError, LostAnswerError, TaskError, UnreachableError, UnsentError
+from hearth.proxmox.login import TicketAuth
 
 __all__ = ["Api", "ApiError", "LostAnswerError", "TaskError", "UnreachableError", "connect"]
 
@@ -67,7 +68,7 @@ class Api:
         """How many requests were sent so far."""
         return sum(self.requests.values())
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """The `data` of a GET.
 
         Args:
@@ -87,11 +88,11 @@ class Api:
                     raise
                 self.sleep(pause)
 
-    def post(self, path: str, **params: Any) -> Any:
+    def post(self, path: str, /, **params: Any) -> Any:
         """The `data` of a POST (a UPID where it starts a task). Raises as `put`."""
         return self._write("POST", path, params)
 
-    def put(self, path: str, **params: Any) -> Any:
+    def put(self, path: str, /, **params: Any) -> Any:
         """The `data` of a PUT.
 
         Raises:
@@ -100,7 +101,7 @@ class Api:
         """
         return self._write("PUT", path, params)
 
-    def delete(self, path: str, **params: Any) -> Any:
+    def delete(self, path: str, /, **params: Any) -> Any:
         """The `data` of a DELETE; parameters travel in the query (a body is a 501). Raises as `put`."""
         return self._write("DELETE", path, params)
 
@@ -204,6 +205,10 @@ class Api:
                     raise
                 self.sleep(pause)
 
+    def forget_trouble(self) -> None:
+        """Try an endpoint again although it was down a moment ago: what stood in the way may be gone."""
+        self._down = None
+
     def _known_trouble(self) -> None:
         if self._refused is not None:
             raise self._refused
@@ -251,13 +256,15 @@ def _session(access: Access, timeout: float) -> ProxmoxAPI:
         backend="https",
         service="PVE",
         user=access.user,
-        token_name=access.token_name,
-        token_value=access.token_value,
+        token_name=access.token_name or "none",  # with a ticket there is none, and proxmoxer wants one
+        token_value=access.token_value or "none",
         verify_ssl=access.verify,
         timeout=(5.0, timeout),
     )
     # The node is on the LAN: a proxy or a .netrc of this machine must not come between.
     proxmox._store["session"].trust_env = False
+    if access.ticket is not None:
+        proxmox._store["session"].auth = TicketAuth(access.ticket, (5.0, timeout), access.verify)
     return proxmox
 
 

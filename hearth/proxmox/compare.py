@@ -22,6 +22,7 @@ _WORDS = {
     "tag": "vlan",
     "hwaddr": "mac",
     "mtu": "mtu",
+    "firewall": "firewall",
     "ip": "address",
     "gw": "gateway",
     "ip6": "address6",
@@ -124,7 +125,7 @@ def _network(subject: Subject) -> Iterator[Difference]:
     network = desired.network_of(guest, subject.intent.fleet)
     if network is None:
         return
-    link, address = desired.link(guest, network), desired.addressing(guest, network)
+    link, address = desired.link(subject.intent, network), desired.addressing(guest, network)
     if guest.kind == "lxc":
         yield from _net(subject, "net0", {**link, **address}, {"name": "eth0"})
         return

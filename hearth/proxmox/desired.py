@@ -31,6 +31,7 @@ class Intent:
         node: where it lives or shall be made (`place` decides for `node: auto`).
         keys: SSH public keys that a new guest's root trusts, one a line each.
         adopt, replace, destroy: its name was given on the command line.
+        walled: its cable passes Proxmox's firewall; False: that is not looked at.
     """
 
     guest: Guest
@@ -40,6 +41,7 @@ class Intent:
     adopt: bool = False
     replace: bool = False
     destroy: bool = False
+    walled: bool = False
 
     @property
     def storage(self) -> str:
@@ -86,8 +88,9 @@ def network_of(guest: Guest, fleet: Fleet) -> Network | None:
     return fleet.network(guest.network) if guest.network else None
 
 
-def link(guest: Guest, network: Network) -> dict[str, str | None]:
-    """The declared parts of net0's cable: bridge, tag (None: no VLAN), hwaddr, mtu."""
+def link(intent: Intent, network: Network) -> dict[str, str | None]:
+    """The declared parts of net0's cable: bridge, tag (None: no VLAN), hwaddr, mtu, firewall."""
+    guest = intent.guest
     wanted: dict[str, str | None] = {
         "bridge": network.bridge,
         "tag": None if network.vlan is None else str(network.vlan),
@@ -96,6 +99,8 @@ def link(guest: Guest, network: Network) -> dict[str, str | None]:
         wanted["hwaddr"] = guest.mac.upper()
     if network.mtu is not None:
         wanted["mtu"] = str(network.mtu)
+    if intent.walled and not guest.appliance:  # an appliance's ports are its own business
+        wanted["firewall"] = "1"
     return wanted
 
 
@@ -258,7 +263,7 @@ def _container(intent: Intent, image: Image) -> dict[str, str | int]:
         params["ssh-public-keys"] = "\n".join(intent.keys)
     network = network_of(guest, intent.fleet)
     if network is not None:
-        net = {"name": "eth0", **link(guest, network), **addressing(guest, network), "type": "veth"}
+        net = {"name": "eth0", **link(intent, network), **addressing(guest, network), "type": "veth"}
         params["net0"] = properties.show_net(_set(net))
         params |= resolver(network)
     return params | {volume.slot: volume.allocation for volume in volumes(intent)}
@@ -284,7 +289,7 @@ def _machine(intent: Intent, image: Image) -> dict[str, str | int]:
         params["sshkeys"] = quote("\n".join(intent.keys), safe="")
     network = network_of(guest, intent.fleet)
     if network is not None:
-        params["net0"] = properties.show_net(_set({"model": "virtio", **link(guest, network)}))
+        params["net0"] = properties.show_net(_set({"model": "virtio", **link(intent, network)}))
         params |= resolver(network)
         if addressing(guest, network):
             params["ipconfig0"] = properties.show(addressing(guest, network))

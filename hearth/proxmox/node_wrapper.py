@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -I
 """The one thing that Hearth's SSH key may do on a Proxmox node. Standard library only.
 
 Install as /usr/local/sbin/hearth-node (root, 0755) and bind the key in /root/.ssh/authorized_keys:
@@ -12,6 +12,7 @@ It allows, for guests of this node whose configuration carries the tag `hearth`,
     devices
 
 The request comes in SSH_ORIGINAL_COMMAND; no shell ever sees it. `man sshd`, AUTHORIZED_KEYS FILE FORMAT.
+Nothing else of the client's environment counts: Python is isolated (-I), and the tools get one of their own.
 The options --root, --pct and --qm are for tests; a client cannot give them.
 """
 
@@ -32,12 +33,16 @@ from pathlib import Path
 TAG = "hearth"
 VMID = re.compile(r"[1-9][0-9]{2,8}")
 DEVICES = re.compile(
-    r"/dev/(?:net/tun|serial/by-id/[A-Za-z0-9][\w.:+-]*|tty(?:USB|ACM)\d+|dri/(?:card|renderD)\d+)"
+    r"/dev/(?:net/tun|serial/by-id/[A-Za-z0-9][\w.:+-]*|tty(?:USB|ACM)\d+|dri/(?:card|renderD)\d+)", re.ASCII
 )
-DEVICE_OPTION = re.compile(r"(?:gid|uid)=\d{1,9}|mode=0[0-7]{3}|deny-write=[01]")
+DEVICE_OPTION = re.compile(r"(?:gid|uid)=\d{1,9}|mode=0[0-7]{3}|deny-write=[01]", re.ASCII)
+KEYS = {
+    "pct": re.compile(r"--(?:dev\d{1,3}|mp\d{1,3}|features)", re.ASCII),
+    "qm": re.compile(r"--usb\d{1,2}", re.ASCII),
+}
 FEATURE = re.compile(r"(?:nesting|keyctl|fuse|mknod|force_rw_sys)=[01]|mount=[a-z0-9]+(?:;[a-z0-9]+)*")
 USB = re.compile(r"host=[0-9a-fA-F]{4}:[0-9a-fA-F]{4}(?:,usb3=[01])?")
-DIRECTORY = re.compile(r"/[\w@.+:-]+(?:/[\w@.+:-]+)*")
+DIRECTORY = re.compile(r"/[\w@.+:-]+(?:/[\w@.+:-]+)*", re.ASCII)
 MOUNT_OPTION = re.compile(r"(?:ro|backup|shared|replicate)=[01]")
 # Whoever could mount these into a container would own the node.
 SYSTEM = (
@@ -57,6 +62,7 @@ SYSTEM = (
     "var",
 )
 CONFIGS = {"pct": "lxc", "qm": "qemu-server"}
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 
 
 class Refused(Exception):  # noqa: N818
@@ -88,16 +94,16 @@ def parse(command: str, root: Path) -> list[str]:
 
 
 def _check(tool: str, key: str, value: str, root: Path) -> None:
-    if tool == "qm" and re.fullmatch(r"--usb\d{1,2}", key):
-        good = bool(USB.fullmatch(value))
-    elif tool == "pct" and re.fullmatch(r"--dev\d{1,3}", key):
-        good = _device(value, root)
-    elif tool == "pct" and re.fullmatch(r"--mp\d{1,3}", key):
-        good = _mount(value, root)
-    elif tool == "pct" and key == "--features":
-        good = all(FEATURE.fullmatch(part) for part in value.split(","))
-    else:
+    if not KEYS[tool].fullmatch(key):
         raise Refused(f"{tool} set {key} is not allowed")
+    if key.startswith("--usb"):
+        good = bool(USB.fullmatch(value))
+    elif key.startswith("--dev"):
+        good = _device(value, root)
+    elif key.startswith("--mp"):
+        good = _mount(value, root)
+    else:
+        good = all(FEATURE.fullmatch(part) for part in value.split(","))
     if not good:
         raise Refused(f"the value of {key} is not allowed: {value}")
 
@@ -117,15 +123,19 @@ def _mount(value: str, root: Path) -> bool:
     source, *options = value.split(",")
     paths = [option for option in options if option.startswith("mp=")]
     others = [option for option in options if not option.startswith("mp=")]
-    if not DIRECTORY.fullmatch(source) or len(paths) != 1 or not DIRECTORY.fullmatch(paths[0][3:]):
+    if len(paths) != 1 or not _plain(source) or not _plain(paths[0][3:]):
         return False
-    if ".." in source.split("/") or not all(MOUNT_OPTION.fullmatch(option) for option in others):
+    if not all(MOUNT_OPTION.fullmatch(option) for option in others):
         return False
     there = _inside(source, root).resolve()
     if not there.is_dir():
         raise Refused(f"there is no directory {source}")
     inside = there.relative_to(root.resolve()) if there.is_relative_to(root.resolve()) else None
     return inside is not None and bool(inside.parts) and inside.parts[0] not in SYSTEM
+
+
+def _plain(path: str) -> bool:
+    return bool(DIRECTORY.fullmatch(path)) and ".." not in path.split("/")
 
 
 def _ours(tool: str, vmid: str, root: Path) -> None:
@@ -201,7 +211,8 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         print(json.dumps(devices(given.root)))
         return 0
     tool = given.pct if words[0] == "pct" else given.qm
-    return subprocess.run([tool, *words[1:]], stdin=subprocess.DEVNULL, check=False).returncode
+    argv = [tool, *words[1:]]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, env=ENVIRONMENT, check=False).returncode
 
 
 if __name__ == "__main__":

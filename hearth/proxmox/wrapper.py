@@ -16,6 +16,7 @@ from hearth.proxmox import properties
 
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
 BY_ID = "/dev/serial/by-id/"
+WRAPPER = "/usr/local/sbin/hearth-node"  # where node_wrapper.py is installed
 TOOLS: dict[Kind, str] = {"lxc": "pct", "vm": "qm"}
 
 
@@ -93,6 +94,14 @@ class NodeShell:
             told = (err or out).strip() or f"exit code {code}"
             raise HearthError(action, told, _INSTALL if "not found" in told else "")
         return out
+
+
+def authorized_line(public: str) -> str:
+    """The line for the node's authorized_keys: this key may run the wrapper and nothing else (sshd(8)).
+
+    `restrict` forbids a terminal, forwarding of ports, agents and X11, tunnels, and ~/.ssh/rc.
+    """
+    return f'restrict,command="{WRAPPER}" {public}'
 
 
 _INSTALL = "is the wrapper installed on the node? `hearth doctor` says how"

@@ -6,12 +6,13 @@ The rules of topics and filters: MQTT 3.1.1, 4.7. The ACL file: mosquitto.conf(5
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet, Guest
+from hearth.phones.registry import topics_of, user_of
 from hearth.role.declaration import Access, Need, Role, Topic
 
 BROKER = "mosquitto"
@@ -41,13 +42,16 @@ def service_user(role: str, guest: str) -> str:
     return f"{role.replace('_', '-')}-{guest}"
 
 
-def mqtt_users(fleet: Fleet, roles: Mapping[str, Role], devices: Mapping[str, Any]) -> tuple[MqttUser, ...]:
-    """Every user of the fleet's brokers: one a service, one a device, and the one of tests/verify.
+def mqtt_users(
+    fleet: Fleet, roles: Mapping[str, Role], devices: Mapping[str, Any], phones: Iterable[str] = ()
+) -> tuple[MqttUser, ...]:
+    """Every user of the fleet's brokers: services, devices, phones, and the one of tests/verify.
 
     Args:
         fleet: which guest has which role.
         roles: the catalogue; a need for a port of `mosquitto` makes a user.
         devices: name -> {"publish": [filter, ...], "subscribe": [filter, ...]}, from group_data.
+        phones: names; each may use the topics below its own.
 
     Raises:
         HearthError: a name or filter that Mosquitto would misread, an unknown key, or a name used twice.
@@ -59,9 +63,25 @@ def mqtt_users(fleet: Fleet, roles: Mapping[str, Role], devices: Mapping[str, An
         if name in roles and _logs_in(guest, name, roles[name], fleet)
     ]
     users += [_device(name, topics) for name, topics in devices.items()]
+    users += [MqttUser(user_of(name), (Topic(topics_of(name)),)) for name in phones]
     users.append(MqttUser(VERIFIER, VERIFIER_TOPICS))
     _check(users)
     return tuple(sorted(users, key=lambda user: user.name))
+
+
+def with_logins(users: Sequence[MqttUser], logins: Mapping[str, Sequence[str]]) -> tuple[MqttUser, ...]:
+    """The users by the names that they log in with, each with the user's rights.
+
+    Args:
+        users: from `mqtt_users`.
+        logins: user -> the names of its logins (`hearth.secrets.mqtt_logins`).
+
+    Raises:
+        HearthError: a login's name is another user's.
+    """
+    found = tuple(MqttUser(name, user.rules) for user in users for name in logins[user.name])
+    _check(found)
+    return found
 
 
 def acl_text(users: Sequence[MqttUser]) -> str:

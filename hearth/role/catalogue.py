@@ -13,6 +13,7 @@ from hearth.errors import HearthError
 from hearth.role.declaration import Role
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+PACKAGE = "roles"
 
 
 def load_roles(directory: Path) -> dict[str, Role]:
@@ -32,23 +33,19 @@ def load_roles(directory: Path) -> dict[str, Role]:
     """
     if not directory.is_dir():
         raise HearthError(f"load the roles of {directory}", "there is no such folder")
-    _have_package(directory)
+    _make_package(directory)
     roles = {name: _load(name, path) for name, path in sorted(_files(directory).items())}
     for role in roles.values():
         _check_needs(role, roles)
     return roles
 
 
-def _have_package(directory: Path) -> None:
-    """A role that is a folder imports its other files as `roles.NAME.FILE`, from wherever Python was started.
-
-    The command `hearth` is a script in another folder: the project is not on its path.
-    """
-    if importlib.util.find_spec("roles") is None:
-        package = ModuleType("roles")
-        package.__path__ = [str(directory)]
-        package.__spec__ = importlib.util.spec_from_loader("roles", None, is_package=True)
-        sys.modules["roles"] = package
+def _make_package(directory: Path) -> None:
+    """A package `roles`: `from roles.greeter.inner import ...` works wherever the program was started."""
+    package = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
+    paths = list(getattr(package, "__path__", ()))
+    if str(directory) not in paths:
+        package.__path__ = [*paths, str(directory)]
 
 
 def _files(directory: Path) -> dict[str, Path]:
@@ -87,7 +84,7 @@ def _load(name: str, path: Path) -> Role:
 
 def _import(name: str, path: Path) -> ModuleType:
     # Under `roles.`, so that a role named like a Python module (`time`) hides nothing.
-    full_name = f"roles.{name}"
+    full_name = f"{PACKAGE}.{name}"
     folder = [str(path.parent)] if path.name == "__init__.py" else None
     spec = importlib.util.spec_from_file_location(full_name, path, submodule_search_locations=folder)
     if spec is None or spec.loader is None:

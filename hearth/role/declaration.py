@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hearth.role.here import Here
 
 FRONT = "front"
-Audience = Literal["fleet", "lan", "host", "world"]
+Audience = Literal["fleet", "lan", "management", "host", "world"]
 Access = Literal["read", "write", "readwrite"]
 Deploy = Callable[["Here"], None]
 
@@ -28,13 +28,15 @@ class Port:
         number: TCP or UDP port.
         tls: served with the guest's certificate; a role with such a port gets one.
         audience: "lan": anybody on the LAN and the fleet; "fleet": guests whose roles need it;
-            "host": loopback only; "world": whoever finds it, where the router at home passes the port on.
+            "management": from where the admin works (`firewall_management`); "host": loopback only;
+            "world": whoever finds it, where the router at home passes the port on.
         protocol: "tcp" or "udp".
         health: a check of tests/verify by name ("tcp", "tls", "http", "mqtt"); None: "tls" or "tcp".
         path: what health "http" asks for; 200 is expected.
         behind: the program itself listens in plain on 127.0.0.1 at this port, and the guest's HAProxy (role
             `front`, which then joins the guest by itself) serves `number` with TLS.
         door: the front door answers on this port too, whatever guest serves it.
+        devices: IoT devices (group_data's firewall_iot) come to it as well; to no other port do they.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Port:
     path: str = "/"
     behind: int | None = None
     door: bool = False
+    devices: bool = False
 
     def __post_init__(self) -> None:
         if self.behind is not None and not self.tls:

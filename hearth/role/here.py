@@ -24,6 +24,7 @@ from hearth.role.declaration import Port, Role
 
 if TYPE_CHECKING:
     from hearth.fleet.model import Fleet, Guest
+    from hearth.phones.registry import Phones
     from hearth.pki import Authority, Leaf
     from hearth.secrets import SecretStore
 
@@ -41,6 +42,8 @@ class RunLike(Protocol):
     def secrets(self) -> SecretStore: ...
     @property
     def authority(self) -> Authority: ...
+    @property
+    def phones(self) -> Phones: ...
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ class Here:
     def authority(self) -> Authority:
         """The fleet's own certificate authority."""
         return self.run.authority
+
+    @property
+    def phones(self) -> Phones:
+        """The phones that may come in from outside, and those that no longer may."""
+        return self.run.phones
 
     def value(self, name: str) -> Any:
         """A value of group_data/<role>.py, asked for without the role's prefix: `here.value("log_level")`.

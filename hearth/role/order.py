@@ -11,7 +11,7 @@ FIRST = "base"
 
 
 def in_order(roles: Mapping[str, Role]) -> tuple[str, ...]:
-    """Every role after the roles it needs and those that bring it; `base` first of all; else as given.
+    """Every role after those it needs and those that bring it; `base` and what it brings first; else as is.
 
     A need for a role that is not in the mapping, one of run time only, and a role's need for itself (a bridge
     between two brokers) order nothing.
@@ -20,7 +20,9 @@ def in_order(roles: Mapping[str, Role]) -> tuple[str, ...]:
         HearthError: roles need each other in a circle, which is named.
     """
     order: list[str] = []
-    for name in sorted(roles, key=lambda name: name != FIRST):
+    # What `base` brings is about every guest: a wall opens for a new flow before a role uses it.
+    everywhere = (FIRST, *(roles[FIRST].companions if FIRST in roles else ()))
+    for name in sorted(roles, key=lambda name: name not in everywhere):
         _visit(name, roles, order, ())
     return tuple(order)
 

@@ -70,3 +70,20 @@ def decrypt(data: bytes, identities: Iterable[Secret]) -> bytes:
         return bytes(pyrage.decrypt(data, keys))
     except pyrage.DecryptError as error:
         raise AgeError(str(error), foreign="No matching keys" in str(error)) from None
+
+
+def encrypt_with_passphrase(plain: bytes, passphrase: Secret) -> bytes:
+    """Encrypt for whoever knows the passphrase (scrypt); returns ASCII-armoured age."""
+    return bytes(pyrage.passphrase.encrypt(plain, passphrase.reveal(), armored=True))
+
+
+def decrypt_with_passphrase(data: bytes, passphrase: Secret) -> bytes:
+    """Decrypt what `encrypt_with_passphrase` made.
+
+    Raises:
+        AgeError: it is damaged, or the passphrase is another.
+    """
+    try:
+        return bytes(pyrage.passphrase.decrypt(data, passphrase.reveal()))
+    except pyrage.DecryptError as error:
+        raise AgeError(str(error), foreign=False) from None

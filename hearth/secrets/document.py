@@ -48,8 +48,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def encrypt(document: Document, own: Iterable[str]) -> bytes:
-    """Encrypt for the document's recipients and for our own (`age1...`); returns armoured age."""
+def encrypt(document: Document) -> bytes:
+    """Encrypt for the document's recipients (`age1...`); returns armoured age."""
     body = {
         "version": VERSION,
         "recipients": list(document.recipients),
@@ -58,7 +58,7 @@ def encrypt(document: Document, own: Iterable[str]) -> bytes:
             for name, entry in sorted(document.entries.items())
         },
     }
-    return age.encrypt(json.dumps(body, indent=1).encode(), [*own, *document.recipients])
+    return age.encrypt(json.dumps(body, indent=1).encode(), document.recipients)
 
 
 def decrypt(path: Path, data: bytes, identities: Iterable[Secret], identity_file: Path) -> Document:
@@ -84,7 +84,7 @@ def decrypt(path: Path, data: bytes, identities: Iterable[Secret], identity_file
             action,
             f"it is not encrypted for the identity in {identity_file}",
             "name the right identity in HEARTH_AGE_KEY_FILE, or have a holder of the file add yours: "
-            "hearth secrets recipients --add age1...",
+            "hearth secrets recipients add age1...",
         ) from None
     return _parse(action, path, plain)
 

@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hearth.errors import HearthError
+from hearth.secrets.rotation import accepted_beside
 from hearth.secrets.store import SecretStore
 from hearth.secrets.value import Secret
 
 ALPHABET = string.ascii_letters + string.digits  # survives every quoting; 5.95 bits a character
+READABLE = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that looks like something else: no l, o, 0, 1
 SALT_BYTES = 12  # SALT_LEN, mosquitto 2.0 src/password_mosq.h; the broker refuses any other length
 ITERATIONS = 101  # PW_DEFAULT_ITERATIONS, same file
 HASH_BYTES = 64
@@ -30,6 +32,12 @@ HASH_BYTES = 64
 def password(length: int = 32) -> str:
     """A random password of letters and digits (32 characters: 190 bits)."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def passphrase() -> str:
+    """A random passphrase for people to type: four groups of five (20 characters: 100 bits)."""
+    groups = ("".join(secrets.choice(READABLE) for _ in range(5)) for _ in range(4))
+    return "-".join(groups)
 
 
 def ssh_key() -> str:
@@ -79,7 +87,7 @@ def mosquitto_hash(password: str, salt: bytes, iterations: int = ITERATIONS) -> 
 
 @dataclass(frozen=True)
 class MqttUser:
-    """A user of the broker: `hash` is what stands in its password file after `name:`."""
+    """A login at the broker: `hash` is what stands in its password file after `name:`."""
 
     name: str
     password: Secret
@@ -87,24 +95,44 @@ class MqttUser:
 
 
 def mqtt_user(store: SecretStore, name: str) -> MqttUser:
-    """The broker's user: password `mqtt/<name>` and salt `mqtt-salt/<name>`, generated where missing.
+    """The login that a user of the broker uses: password `mqtt/<name>`, salt `mqtt-salt/<name>`.
 
-    The salt is stored, so the hash changes only with the password.
+    Both are generated where they are missing. The salt is stored, so the hash changes only with the password.
+    A service's login has another name than the user after a rotation: `mqtt-login/<name>`.
 
     Raises:
         HearthError: the stored salt is not 12 bytes in base64.
     """
     secret = store.ensure(f"mqtt/{name}", password)
+    login = store.find(f"mqtt-login/{name}")
+    return MqttUser(login.reveal() if login else name, secret, _hashed(store, name, secret))
+
+
+def mqtt_logins(store: SecretStore, name: str) -> tuple[MqttUser, ...]:
+    """Every login that the broker accepts for a user: two while it is rotated, the used one first.
+
+    Raises:
+        HearthError: the stored salt is damaged, or what was kept of the rotation.
+    """
+    used = mqtt_user(store, name)
+    beside = accepted_beside(store.find, f"mqtt/{name}")
+    secret, login = beside.get(f"mqtt/{name}"), beside.get(f"mqtt-login/{name}")
+    other = login.reveal() if login else name
+    if secret is None or other == used.name:  # a password file has one password a name
+        return (used,)
+    return (used, MqttUser(other, secret, _hashed(store, name, secret)))
+
+
+def _hashed(store: SecretStore, name: str, secret: Secret) -> Secret:
     stored = store.ensure(
         f"mqtt-salt/{name}", lambda: base64.b64encode(secrets.token_bytes(SALT_BYTES)).decode("ascii")
     )
     try:
         salt = base64.b64decode(stored.reveal(), validate=True)
-        digest = mosquitto_hash(secret.reveal(), salt)
+        return Secret(mosquitto_hash(secret.reveal(), salt))
     except ValueError:
         raise HearthError(
             f"hash the MQTT password of {name}",
             "its stored salt is damaged",
             f"hearth secrets remove mqtt-salt/{name}",
         ) from None
-    return MqttUser(name, secret, Secret(digest))

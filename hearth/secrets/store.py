@@ -1,4 +1,4 @@
-"""The store of secrets: an age-encrypted file, with the environment before it.
+"""The store of secrets: an age-encrypted file, the environment before it, a vault behind it where declared.
 
 Nothing is read before a secret is asked for, and nothing is written before `save()`: a dry run keeps
 what it generates in memory.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hearth.durable import locked, write_durably
 from hearth.errors import HearthError
-from hearth.secrets import bitwarden
 from hearth.secrets.age import check_recipient, recipient_of
+from hearth.secrets.bitwarden import FOLDER, SERVER, Item, Vault, is_reference
+from hearth.secrets.changes import Changes
 from hearth.secrets.document import Document, Entry, check_name, decrypt, encrypt
 from hearth.secrets.identity import read_identities, write_identity
 from hearth.secrets.value import Secret
@@ -27,7 +27,10 @@ ENVIRONMENT = {
     "tailscale/oauth-client-id": "TAILSCALE_OAUTH_CLIENT_ID",
     "tailscale/oauth-client-secret": "TAILSCALE_OAUTH_CLIENT_SECRET",
     "tailscale/api-key": "TAILSCALE_API_KEY",
+    "bitwarden/server": SERVER,
 }
+VAULT = "bitwarden/server"  # where this is set, that server is a source; no secret, but it goes with the file
+OURS = (VAULT, "rotating/", "mqtt-login/", "home-assistant/told/")  # what only Hearth itself writes
 DEFAULT_FILE = Path("inventory/secrets.age")
 DEFAULT_IDENTITY = Path("~/.config/hearth/age.key")
 
@@ -35,20 +38,7 @@ log = logging.getLogger("hearth.secrets")
 
 
 class MissingSecretError(HearthError):
-    """A secret that is neither in the environment nor in the file."""
-
-
-@dataclass
-class _Changes:
-    """What this process wants to write: generated (must not exist yet), put (replaces), removed."""
-
-    generated: dict[str, Entry] = field(default_factory=dict)
-    put: dict[str, Entry] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    recipients: tuple[str, ...] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.generated or self.put or self.removed or self.recipients is not None)
+    """A secret that no source has."""
 
 
 def _now() -> datetime:
@@ -61,7 +51,7 @@ class SecretStore:
     Args:
         path: the encrypted file; may be absent.
         identity_file: the age identity that opens it; may be absent while `path` is.
-        environ: environment variables; they win over the file and are never written to it.
+        environ: environment variables; they win over the file and are never written to it. `bw` gets them.
         clock: the time, UTC.
         notify: told one line when a new identity was generated.
     """
@@ -80,8 +70,8 @@ class SecretStore:
         self._clock = clock
         self._notify = notify
         self._loaded: Document | None = None
-        self._changes = _Changes()
-        self._vault: dict[Secret, Secret] = {}  # reference -> what bw said, once a process
+        self._changes = Changes()
+        self._vault = Vault(self._environ)
 
     def __repr__(self) -> str:
         return f"SecretStore({str(self.path)!r})"
@@ -108,18 +98,19 @@ class SecretStore:
     # ------------------------------------------------------------------ reading
 
     def find(self, name: str) -> Secret | None:
-        """The secret, or None where there is none.
+        """The secret, or None where there is none: from the environment, the file, the vault, in this order.
 
         Raises:
-            HearthError: the file cannot be opened.
+            HearthError: the file cannot be opened, or the vault is needed and cannot be asked.
         """
         override = self._environ.get(ENVIRONMENT.get(name, ""))
         if override:
             return Secret(override)
         entry = self._entries().get(name)
         if entry is None:
-            return None
-        return self._fetched(name, entry.value) if bitwarden.is_reference(entry.value) else entry.value
+            item = self._in_vault(name)
+            return item.value if item else None
+        return self._fetched(name, entry.value) if is_reference(entry.value) else entry.value
 
     def get(self, name: str) -> Secret:
         """The secret.
@@ -132,12 +123,17 @@ class SecretStore:
         if secret is None:
             variable = ENVIRONMENT.get(name)
             remedy = f"hearth secrets set {name}" + (f", or set {variable}" if variable else "")
-            raise MissingSecretError(f"find the secret {name}", f"it is not in {self.path}", remedy)
+            vault = f", nor is there an item {FOLDER}{name} in Bitwarden" if self._server() else ""
+            raise MissingSecretError(f"find the secret {name}", f"it is not in {self.path}{vault}", remedy)
         return secret
 
     def names(self) -> tuple[str, ...]:
         """The names in the file and of what waits to be saved, sorted."""
         return tuple(sorted(self._entries()))
+
+    def stored(self, name: str) -> Secret:
+        """What the file itself holds: the value, or the reference to Bitwarden. Raises KeyError."""
+        return self._entries()[name].value
 
     def created(self, name: str) -> str | None:
         """When the secret in the file was made (ISO 8601, UTC); None where there is none."""
@@ -149,9 +145,28 @@ class SecretStore:
         variable = ENVIRONMENT.get(name)
         return variable if variable and self._environ.get(variable) else None
 
+    def in_vault(self) -> dict[str, Item | None]:
+        """The secrets that Bitwarden holds, by name, as far as can be known without unlocking it.
+
+        Returns:
+            Those that the file refers to, and those named `hearth/NAME` in a declared vault; without
+            BW_SESSION only the former, without their items.
+
+        Raises:
+            HearthError: the vault cannot be asked.
+        """
+        entries = self._entries()
+        referred = {name: entry.value for name, entry in entries.items() if is_reference(entry.value)}
+        if not self._environ.get("BW_SESSION"):
+            return dict.fromkeys(referred)
+        server = self._server()
+        there = self._vault.named(server) if server else {}
+        named = {name: item for name, item in there.items() if name not in entries}
+        return {**named, **{name: self._vault.held(value, server) for name, value in referred.items()}}
+
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The further age public keys that the file is encrypted for (our own identity always is)."""
+        """The age public keys that the file is encrypted for; `save()` adds our own."""
         if self._changes.recipients is not None:
             return self._changes.recipients
         return self._document().recipients
@@ -159,8 +174,7 @@ class SecretStore:
     @property
     def unsaved(self) -> tuple[str, ...]:
         """Names that `save()` would write or remove, sorted."""
-        changes = self._changes
-        return tuple(sorted({*changes.generated, *changes.put, *changes.removed}))
+        return self._changes.names
 
     # ----------------------------------------------------------------- changing
 
@@ -191,7 +205,7 @@ class SecretStore:
             self._changes.removed.add(name)
 
     def set_recipients(self, recipients: tuple[str, ...]) -> None:
-        """Replace the further recipients (`age1...`), in memory until `save()`.
+        """Replace the recipients (`age1...`), in memory until `save()`, which adds our own identity's.
 
         Raises:
             HearthError: one is no age public key.
@@ -221,9 +235,15 @@ class SecretStore:
     # ----------------------------------------------------------------- internal
 
     def _fetched(self, name: str, reference: Secret) -> Secret:
-        if reference not in self._vault:
-            self._vault[reference] = bitwarden.fetch(name, reference, self._environ)
-        return self._vault[reference]
+        return self._vault.resolve(name, reference, self._server())
+
+    def _in_vault(self, name: str) -> Item | None:
+        server = None if name.startswith(OURS) else self._server()
+        return self._vault.look_up(name, server) if server else None
+
+    def _server(self) -> str | None:
+        found = self.find(VAULT)
+        return found.reveal() if found else None
 
     def _entry(self, value: str) -> Entry:
         return Entry(Secret(value), self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -234,9 +254,7 @@ class SecretStore:
         return self._loaded
 
     def _entries(self) -> dict[str, Entry]:
-        changes = self._changes
-        merged = {**self._document().entries, **changes.generated, **changes.put}
-        return {name: entry for name, entry in merged.items() if name not in changes.removed}
+        return self._changes.over(self._document().entries)
 
     def _read(self) -> Document:
         try:
@@ -262,9 +280,9 @@ class SecretStore:
                 "run the command again: it will use the other run's",
             )
         own = [recipient_of(identity) for identity in self._identities()]
-        merged = self._merge(current)
-        write_durably(self.path, encrypt(merged, own))
-        self._loaded, self._changes = merged, _Changes()
+        merged = self._changes.merged(current, own)
+        write_durably(self.path, encrypt(merged))
+        self._loaded, self._changes = merged, Changes()
 
     def _identities(self) -> tuple[Secret, ...]:
         if self.identity_file.exists():
@@ -275,9 +293,3 @@ class SecretStore:
             f"without it {self.path} cannot be opened"
         )
         return (identity,)
-
-    def _merge(self, current: Document) -> Document:
-        changes = self._changes
-        entries = {name: entry for name, entry in current.entries.items() if name not in changes.removed}
-        recipients = current.recipients if changes.recipients is None else changes.recipients
-        return Document({**entries, **changes.generated, **changes.put}, recipients)

@@ -56,3 +56,19 @@ def refusal(action: str, status: int, said: str) -> TailnetError:
     remedy = _LATER if status >= SERVER_FAULT else _REMEDIES.get(status, "")
     kind = PolicyChangedError if status == CHANGED else TailnetError
     return kind(action, reason, remedy, status)
+
+
+#: headscale keeps its policy in a file of its own, and says so (types.ErrPolicyUpdateIsDisabled).
+_FILE_MODE = "update is disabled"
+
+
+def policy_refusal(error: TailnetError) -> TailnetError:
+    """What a server's refusal of a policy means.
+
+    Args:
+        error: the refusal: status 400, or whatever else the caller knows to be one.
+    """
+    if _FILE_MODE in error.reason:
+        remedy = "set `policy.mode: database` in headscale's configuration"
+        return TailnetError(error.action, error.reason, remedy, error.status)
+    return PolicyRefusedError(error.action, error.reason, "mend the policy file", error.status)

@@ -20,8 +20,8 @@ from hearth.tailnet.errors import (
     SERVER_FAULT,
     NotServedError,
     PolicyChangedError,
-    PolicyRefusedError,
     TailnetError,
+    policy_refusal,
 )
 from hearth.tailnet.model import Device, Dns, JoinKey, Policy
 from hearth.tailnet.v2 import moment, read
@@ -30,7 +30,7 @@ from hearth.tailnet.wire import Wire
 #: What GET policy says, as a server fault, where none was ever set (types.ErrPolicyNotFound).
 NO_POLICY: Final = "acl policy not found"
 #: How a refused policy begins, also as a server fault (grpcv1.go, SetPolicy).
-REFUSED: Final = ("setting policy", "verifying SSH rules")
+REFUSED: Final = ("setting policy", "verifying SSH rules", "update is disabled")
 
 
 class HeadscaleV1:
@@ -166,9 +166,8 @@ def _policy(said: Mapping[str, Any]) -> Policy:
 
 
 def _refused_policy(error: TailnetError) -> TailnetError:
-    if error.status == BAD_REQUEST or (error.status >= SERVER_FAULT and error.reason.startswith(REFUSED)):
-        return PolicyRefusedError(error.action, error.reason, "mend the policy file", error.status)
-    return error
+    fault = error.status >= SERVER_FAULT and error.reason.startswith(REFUSED)
+    return policy_refusal(error) if fault or error.status == BAD_REQUEST else error
 
 
 def _no_dns(action: str) -> NotServedError:

@@ -106,10 +106,12 @@ def assert_named(api: Api, name: str, tag: str = TAG, waiting: Waiting | None = 
     while True:
         devices = api.devices()
         device = members.joined(name, devices, tag)
-        if device and device.online:
+        # A machine that was switched off counts as online for a while: it may not be the one that joined.
+        doubles = [other for other in members.misnamed(name, devices, tag) if other.online]
+        if device and device.online and not doubles:
             return device
         if waiting.clock() >= deadline:
-            raise _not_there(name, device, members.misnamed(name, devices, tag))
+            raise _not_there(name, device, doubles)
         waiting.sleep(waiting.every)
 
 
@@ -162,10 +164,10 @@ def _taken(name: str, device: Device, foreign: bool) -> TailnetError:
 
 def _not_there(name: str, device: Device | None, misnamed: Sequence[Device]) -> TailnetError:
     action = f"find {name} in the tailnet"
-    if device is not None:
-        return TailnetError(action, "it is there, but not online", f"journalctl -u tailscaled on {name}")
     if misnamed:
         other = misnamed[-1]
         reason = f"it is there as {other.name} (id {other.id}): the name was taken when it joined"
         return TailnetError(action, reason, f"remove what has the name {name}, then join it again")
+    if device is not None:
+        return TailnetError(action, "it is there, but not online", f"journalctl -u tailscaled on {name}")
     return TailnetError(action, "it does not appear there", f"journalctl -u tailscaled on {name}")

@@ -19,6 +19,7 @@ from hearth.tailnet.errors import (
     NotServedError,
     PolicyRefusedError,
     TailnetError,
+    policy_refusal,
 )
 from hearth.tailnet.model import Device, Dns, JoinKey, Policy
 from hearth.tailnet.request import words
@@ -257,9 +258,7 @@ def _policy(action: str, answer: httpx.Response) -> Policy:
 
 
 def _refused_policy(error: TailnetError) -> TailnetError:
-    if error.status != BAD_REQUEST:
-        return error
-    return PolicyRefusedError(error.action, error.reason, "mend the policy file", error.status)
+    return policy_refusal(error) if error.status == BAD_REQUEST else error
 
 
 def _not_served(action: str, remedy: str) -> NotServedError:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from hearth.errors import HearthError
-from hearth.home_assistant.duties import (
-    Duty,
-    Entries,
-    Http,
-    Levels,
-    Onboarded,
-    Password,
-    Settings,
-    Tokens,
-    Whole,
-)
+from hearth.home_assistant.duty import Duty
 from hearth.home_assistant.entries import Upload, WantedEntry
+from hearth.home_assistant.integrations import Entries, Whole
 from hearth.home_assistant.login import Owner
+from hearth.home_assistant.people import Onboarded, Password, Tokens
+from hearth.home_assistant.phones import PhoneLogin, PhoneLogins
+from hearth.home_assistant.preferences import Http, Levels, Settings
 from hearth.ops import home_assistant
 from hearth.role.acl import service_user
 from hearth.role.here import Here
@@ -45,7 +39,12 @@ def settle(
         domains: integrations that our files configure: they must be set up in the end.
     """
     further = [("Set the levels of Home Assistant's log", Levels(levels))] if levels else []
-    for name, duty in [*duties(here, web), *further, ("See that all of Home Assistant runs", Whole(domains))]:
+    for name, duty in [
+        *duties(here, web),
+        *phones(here),
+        *further,
+        ("See that all of Home Assistant runs", Whole(domains)),
+    ]:
         home_assistant.settled(name=name, duty=duty, port=port)
 
 
@@ -61,6 +60,28 @@ def duties(here: Here, web: dict[str, Any]) -> list[tuple[str, Duty]]:
         ("Set Home Assistant's location, units and backup", settings(here)),
         ("Set up Home Assistant's integrations", Entries(wanted_entries(here), unwanted)),
     ]
+
+
+def phones(here: Here) -> list[tuple[str, Duty]]:
+    """The logins of phones, where there is or was one.
+
+    Raises:
+        HearthError: a phone is listed, and the secrets do not have its password.
+    """
+    there = here.phones
+    if not there.present and not there.ended:
+        return []
+    logins: list[PhoneLogin] = []
+    for name in there.names:
+        found = here.secrets.find(f"phone/{name}/home-assistant")
+        if found is None:
+            raise HearthError(
+                f"let the phone {name} into Home Assistant",
+                "the secrets have no password for it",
+                f"hearth android add {name}, or hearth android revoke {name}",
+            )
+        logins.append(PhoneLogin(name, found.reveal()))
+    return [("Let the phones into Home Assistant, and no others", PhoneLogins(tuple(logins), there.gone))]
 
 
 def owner(here: Here) -> Owner:
@@ -128,12 +149,13 @@ def mqtt(here: Here) -> tuple[WantedEntry, ...]:
         return ()
     broker = brokers[0]
     user = service_user(here.role.name, here.guest.name)
+    login = mqtt_user(here.secrets, user)
     answers = {
         "broker": str(broker.guest.address),
         "port": broker.port.number,
         "protocol": "5",
-        "username": user,
-        "password": mqtt_user(here.secrets, user).password.reveal(),
+        "username": login.name,
+        "password": login.password.reveal(),
         "other_settings": {
             "set_client_cert": False,
             "set_ca_cert": "custom",

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from hearth.errors import HearthError
 from hearth.ops import files, systemd
 from hearth.ops.files import File
-from hearth.role.acl import MqttUser, acl_text, mqtt_users
+from hearth.role.acl import MqttUser, acl_text, mqtt_users, with_logins
 from hearth.role.declaration import Directory, Need, Port, Role, Topic
 from hearth.role.here import Here
-from hearth.secrets import SecretStore, mqtt_user
+from hearth.secrets import MqttUser as Login
+from hearth.secrets import SecretStore, mqtt_logins
 from roles.mosquitto.bridge import bridge, no_bridge
 
 LEVELS = ("error", "warning", "notice", "information", "debug")
 
 role = Role(
     provides=(
-        Port("mqtts", 8883, tls=True, audience="lan", door=True, health="mqtt"),
-        Port("mqtt", 1883, audience="lan", door=True, health="mqtt"),
+        Port("mqtts", 8883, tls=True, audience="lan", door=True, devices=True, health="mqtt"),
+        Port("mqtt", 1883, audience="lan", door=True, devices=True, health="mqtt"),
     ),
     # The first broker of the fleet file is the primary; every further one is bridged to it.
     needs=(Need("mosquitto", "mqtts", topics=(Topic("#"),)),),
@@ -70,7 +71,7 @@ def mosquitto(here: Here) -> None:
 
 def broker_files(here: Here) -> Broker:
     """All of the broker's files on this guest."""
-    users = mqtt_users(here.fleet, here.roles, here.value("devices"))
+    users = mqtt_users(here.fleet, here.roles, here.value("devices"), here.phones.names)
     certificate = here.certificate()
     types = log_types(here.value("log_level"))
     return Broker(
@@ -83,7 +84,7 @@ def broker_files(here: Here) -> Broker:
                 "settings.conf.j2", "/etc/mosquitto/hearth.d/settings.conf", values={"types": types}
             ),
             own("/etc/mosquitto/passwords", password_text(users, here.secrets)),
-            own("/etc/mosquitto/acl", acl_text(users)),
+            own("/etc/mosquitto/acl", acl_text(with_logins(users, login_names(users, here.secrets)))),
             File("/etc/mosquitto/tls/server.crt", certificate.cert_pem),
             own("/etc/mosquitto/tls/server.key", certificate.key_pem.reveal()),
         ),
@@ -97,8 +98,19 @@ def own(path: str, content: str) -> File:
 
 
 def password_text(users: tuple[MqttUser, ...], secrets: SecretStore) -> str:
-    """The password file: `name:$7$...` a user. Salts are kept: the same password gives the same line."""
-    return "".join(f"{user.name}:{mqtt_user(secrets, user.name).hash.reveal()}\n" for user in users)
+    """The password file: `name:$7$...` a login. Salts are kept: the same password gives the same line."""
+    logins = [login for user in users for login in _logins(secrets, user)]
+    return "".join(f"{login.name}:{login.hash.reveal()}\n" for login in logins)
+
+
+def login_names(users: tuple[MqttUser, ...], secrets: SecretStore) -> dict[str, tuple[str, ...]]:
+    """User -> the names that it may log in with: two while its password is rotated."""
+    return {user.name: tuple(login.name for login in _logins(secrets, user)) for user in users}
+
+
+def _logins(secrets: SecretStore, user: MqttUser) -> list[Login]:
+    """By name: which of two is in use changes nothing at the broker."""
+    return sorted(mqtt_logins(secrets, user.name), key=lambda login: login.name)
 
 
 def log_types(level: str) -> tuple[str, ...]:

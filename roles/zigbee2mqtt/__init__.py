@@ -156,6 +156,7 @@ def managed(here: Here) -> dict[str, Any]:
         broker={"name": broker.guest.name, "port": broker.port.number},
         ca=f"{CONFIG}/ca.crt",
         user=_user(here),
+        login=mqtt_user(here.secrets, _user(here)).name,
         adapter=_adapter(here),
         web=here.port("web"),
         address=_in_url(here),

@@ -11,8 +11,9 @@ from urllib.parse import quote, quote_plus
 from tests.twin.home_kit import Home
 
 SHORTEST = 16  # characters: a shorter part of a secret is no proof of anything
-# What everybody in a guest may read, NUL between them.
-EVERYBODYS = "find / /run /tmp /dev/shm -xdev -type f -perm -o=r -print0"
+# What everybody in a guest may read, NUL between them; without what package managers unpack.
+UNPACKED = "-path /usr/lib -o -path /usr/share -o -name node_modules -o -name site-packages"
+EVERYBODYS = f"find / /run /tmp /dev/shm -xdev \\( {UNPACKED} \\) -prune -o -type f -perm -o=r -print0"
 
 
 def forms(secret: str) -> Iterator[bytes]:
@@ -38,13 +39,14 @@ def forms(secret: str) -> Iterator[bytes]:
 def grep(home: Home, guest: str, patterns: set[bytes], files: str) -> list[str]:
     """The files in a guest, of those that a shell command prints (NUL between them), with a pattern."""
     mine = "/run/patterns"
-    script = f"umask 077; cat > {mine}; {files} | xargs -0 -r grep -lFf {mine} | grep -vx {mine}; rm {mine}"
+    search = f"xargs -0 -r env LC_ALL=C grep -lFf {mine}"
+    script = f"umask 077; cat > {mine}; {files} | {search} | grep -vx {mine}; rm {mine}"
     done = subprocess.run(
         home.ssh(guest, script),
         input=b"\n".join(sorted(patterns)) + b"\n",
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,  # a whole guest is searched
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().split()

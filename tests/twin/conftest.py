@@ -18,7 +18,7 @@ from twin.down import down
 from twin.home import PROJECT
 from twin.state import Twin
 
-collect_ignore = ["echo"]  # the files of a role, which a test adds to a copy of the project
+collect_ignore = ["echo", "courier"]  # files of roles that tests add to copies of the project
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,7 @@ class Home:
         """What `twin exec` does not set of itself."""
         own = {
             "HEARTH_SECRETS": str(self.secrets_file),
+            "HEARTH_PHONES": "",  # beside the fleet file
             "HEARTH_AGE_KEY_FILE": str(self.age_key),
             "HEARTH_STATE_DIR": str(self.state_dir),
             "HEARTH_OVERRIDES": "",  # what stands in the project's own group_data holds

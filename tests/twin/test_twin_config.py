@@ -138,3 +138,16 @@ def test_pct_reads_options_as_proxmox_does() -> None:
     assert options(given) == {"dev0": "/dev/net/tun", "features": "nesting=1", "mp0": "/a,mp=/b"}
     with pytest.raises(HearthError):
         options(["memory", "1"])
+
+
+def test_an_interface_with_a_firewall_hangs_on_a_bridge_of_its_own() -> None:
+    for config in (
+        {"net0": "name=eth0,bridge=vmbr0,tag=20,firewall=1", "net1": "name=eth1,bridge=vmbr0,firewall=0"},
+        {
+            "net0": "virtio=02:48:00:00:00:64,bridge=vmbr0,firewall=1",
+            "net1": "virtio=02:48:00:00:00:65,bridge=vmbr0",
+        },
+    ):
+        read = spec.container if "name" in config["net0"] else spec.machine
+        found = lines(read(999999999, {"rootfs": "local-lvm:x", **config}))
+        assert {"lxc.net.0.link = fwbr999999999i0", "lxc.net.1.link = vmbr0"} <= found

@@ -61,7 +61,7 @@ def test_exec_passes_on_exit_code_environment_and_directory(twin: TwinHandle, tm
     environment = twin.exec("env", http_proxy="http://x:1", HEARTH_FLEET=str(tmp_path)).stdout
     assert "http_proxy" not in environment
     assert f"HEARTH_FLEET={tmp_path}" in environment
-    for name in ("HEARTH_SECRETS", "HEARTH_AGE_KEY_FILE", "HEARTH_STATE_DIR"):
+    for name in ("HEARTH_SECRETS", "HEARTH_PHONES", "HEARTH_AGE_KEY_FILE", "HEARTH_STATE_DIR"):
         assert f"{name}={twin.twin.private}/" in environment
 
 

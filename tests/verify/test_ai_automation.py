@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
+from rest import Rest, settled
 from sandbox import assert_confined
-from under_test import TIMEOUT, UnderTest, address_of
+from under_test import UnderTest
 
 from hearth.fleet.model import Guest
 
@@ -19,48 +16,27 @@ UNIT = "ai-automation.service"
 PROBED = 60  # seconds: it looks for its neighbours every half a minute, and may have started before them
 
 
-class Automations:
-    """The automations of a guest, through its front."""
-
-    def __init__(self, under_test: UnderTest, guest: Guest) -> None:
-        if under_test.values["ai_automation_source"] != OURS:
-            pytest.skip("it is the admin's own program: only its port is checked")
-        self.tls = under_test.tls()
-        self.url = f"https://{address_of(guest)}:5000"
-        self.token = under_test.secret("ai-automation/token/hearth-verify")
-
-    def ask(self, path: str, token: str | None = "", method: str = "GET") -> tuple[int, Any]:
-        """Status and JSON of an answer; with the verifier's token, another one, or (None) without any."""
-        headers = {} if token is None else {"Authorization": f"Bearer {token or self.token}"}
-        request = urllib.request.Request(self.url + path, headers=headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.tls) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-
 @pytest.fixture
-def automations(under_test: UnderTest, guest: Guest) -> Automations:
-    """The automations."""
-    return Automations(under_test, guest)
+def automations(under_test: UnderTest, guest: Guest) -> Rest:
+    """The automations of a guest."""
+    if under_test.values["ai_automation_source"] != OURS:
+        pytest.skip("it is the admin's own program: only its port is checked")
+    return Rest(under_test, guest, 5000, "ai-automation/token/hearth-verify")
 
 
-def test_it_is_well_and_so_is_what_it_acts_through(automations: Automations, under_test: UnderTest) -> None:
-    present = {role: bool(under_test.fleet.with_role(role)) for role in ("home_assistant", "mcp_hub")}
-    wanted = {role: "ok" if there else "not_configured" for role, there in present.items()}
-    deadline = time.monotonic() + PROBED
-    while True:
+def test_it_is_well_and_so_is_what_it_acts_through(automations: Rest, under_test: UnderTest) -> None:
+    peers = ("home_assistant", "mcp_hub")
+    expected = ["ok" if under_test.fleet.with_role(peer) else "not_configured" for peer in peers]
+
+    def look() -> list[Any]:
         status, health = automations.ask("/health", token=None)
-        found = {role: health[role] for role in wanted}
-        if found == wanted or time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    assert (status, health["status"], health["mqtt"]) == (200, "ok", "connected")
-    assert found == wanted
+        return [status, health["status"], health["mqtt"], *(health[peer] for peer in peers)]
+
+    well = [200, "ok", "connected", *expected]
+    assert settled(look, well, PROBED) == well
 
 
-def test_its_rules_are_those_of_group_data(automations: Automations, under_test: UnderTest) -> None:
+def test_its_rules_are_those_of_group_data(automations: Rest, under_test: UnderTest) -> None:
     status, answer = automations.ask("/api/automations")
     assert status == 200
     assert set(under_test.values["ai_automation_alarms"]) <= {rule["id"] for rule in answer["automations"]}
@@ -72,9 +48,9 @@ def test_its_rules_are_those_of_group_data(automations: Automations, under_test:
     [("GET", "/api/automations"), ("GET", "/api/runs"), ("POST", "/api/automations/any/trigger")],
 )
 def test_who_brings_no_token_learns_and_does_nothing(
-    automations: Automations, method: str, path: str, token: str | None
+    automations: Rest, method: str, path: str, token: str | None
 ) -> None:
-    assert automations.ask(path, token, method)[0] == 401
+    assert automations.ask(path, token=token, method=method)[0] == 401
 
 
 def test_it_runs_confined_and_has_not_crashed(host: Any) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import ssl
-import time
-import urllib.error
-import urllib.request
 import uuid
 from typing import Any
 
 import pytest
 from mqtt_client import Mqtt
+from rest import Rest, settled
 from sandbox import assert_confined
-from under_test import TIMEOUT, UnderTest, address_of
+from under_test import UnderTest, address_of
 
 from hearth.fleet.model import Guest
 from hearth.role.acl import service_user
@@ -23,70 +20,47 @@ UNIT = "mcp-hub.service"
 AGAIN = 90  # seconds: it may have started before its servers, and tries again ever more slowly
 
 
-class Hub:
-    """The hub of a guest, through its front."""
-
-    def __init__(self, under_test: UnderTest, guest: Guest) -> None:
-        if under_test.values["mcp_hub_source"] != OURS:
-            pytest.skip("it is the admin's own program: only its port is checked")
-        self.tls: ssl.SSLContext = under_test.tls()
-        self.url = f"https://{address_of(guest)}:3000"
-        self.token = under_test.secret("mcp-hub/token/hearth-verify")
-
-    def ask(self, path: str, body: Any = None, token: str | None = "") -> tuple[int, Any]:
-        """Status and JSON of an answer; with the verifier's token, another one, or (None) without any."""
-        headers = {"Content-Type": "application/json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token or self.token}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.tls) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-
 @pytest.fixture
-def hub(under_test: UnderTest, guest: Guest) -> Hub:
-    """The hub."""
-    return Hub(under_test, guest)
+def hub(under_test: UnderTest, guest: Guest) -> Rest:
+    """The hub of a guest."""
+    if under_test.values["mcp_hub_source"] != OURS:
+        pytest.skip("it is the admin's own program: only its port is checked")
+    return Rest(under_test, guest, 3000, "mcp-hub/token/hearth-verify")
 
 
-def test_it_is_well_and_says_how_its_servers_are(hub: Hub, under_test: UnderTest) -> None:
+def test_it_is_well_and_says_how_its_servers_are(hub: Rest, under_test: UnderTest) -> None:
     wanted = "connected" if under_test.fleet.with_role("home_assistant") else None
-    deadline = time.monotonic() + AGAIN
-    while True:
+
+    def look() -> tuple[int, Any, Any]:
         status, health = hub.ask("/health", token=None)
-        found = health["servers"].get("home_assistant", {}).get("state")
-        if found == wanted or time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    assert (status, health["mqtt"]["state"], found) == (200, "connected", wanted)
+        return status, health["mqtt"]["state"], health["servers"].get("home_assistant", {}).get("state")
+
+    well = (200, "connected", wanted)
+    assert settled(look, well, AGAIN) == well
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
 @pytest.mark.parametrize("path", ["/api/servers", "/api/tools", "/api/events"])
-def test_who_brings_no_token_learns_nothing(hub: Hub, path: str, token: str | None) -> None:
+def test_who_brings_no_token_learns_nothing(hub: Rest, path: str, token: str | None) -> None:
     status, answer = hub.ask(path, token=token)
     assert (status, answer["error"]["code"]) == (401, "unauthorized")
 
 
-def test_a_token_may_do_no_more_than_it_is_for(hub: Hub) -> None:
+def test_a_token_may_do_no_more_than_it_is_for(hub: Rest) -> None:
     """The verifier sees tools and uses none: a check does nothing to the home."""
     assert hub.ask("/api/tools")[0] == 200
     status, answer = hub.ask("/api/servers/home_assistant/tools/any", {"arguments": {}})
     assert (status, answer["error"]["code"]) == (403, "scope_missing")
 
 
-def test_home_assistants_tools_are_there(hub: Hub, under_test: UnderTest) -> None:
+def test_home_assistants_tools_are_there(hub: Rest, under_test: UnderTest) -> None:
     if not under_test.fleet.with_role("home_assistant"):
         pytest.skip("no guest has the role home_assistant")
     servers = {tool["server"] for tool in hub.ask("/api/tools")[1]["tools"]}
     assert "home_assistant" in servers
 
 
-def test_an_event_reaches_the_broker(hub: Hub, under_test: UnderTest, guest: Guest) -> None:
+def test_an_event_reaches_the_broker(hub: Rest, under_test: UnderTest, guest: Guest) -> None:
     kind = f"verify/{uuid.uuid4()}"
     broker = under_test.fleet.with_role("mosquitto")[0]
     user = service_user("mcp_hub", guest.name)

@@ -18,6 +18,7 @@ Where each correction is, with its recordings and sources:
 | a container's config, mount points, resize, features | ct_config.py |
 | starting, stopping, creating, destroying a container | ct_life.py |
 | nodes, networks, lists, guest agent | views.py |
+| the firewall's configuration | firewall.py, macros.py |
 
 Not corrected, because nothing of Hearth relies on it: backup jobs, vzdump and restore, `/cluster/resources`
 and its lag, `/cluster/tasks`, `query-url-metadata` (a canned answer), HA, SDN and replication lists,

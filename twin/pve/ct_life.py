@@ -223,6 +223,7 @@ class CtLife(CtConfig, VmPower):
         newid = int(v["newid"])
 
         async def finish() -> None:
+            self.copy_firewall(int(v["vmid"]), newid)
             await self.real_clone(self.ct(int(v["vmid"])), self.ct(newid))
 
         self.then("vzclone", newid, finish)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fakepve import FakePve, PveError
+from fakepve.lxc import split_props
 
 from twin.pve.access import ROOT, Access, split_token
 
@@ -39,6 +40,21 @@ class Permissions(FakePve):
         if priv.startswith("VM.GuestAgent.") and priv not in self.access.privileges:
             priv = "VM.Monitor"  # what 9.0 split up
         return user == ROOT or priv in self.held(user, path)
+
+    def may_attach(self, user: str, bridge: str, tag: str | None = None) -> bool:
+        """Whether a user may attach guests to a bridge, or to one VLAN of it.
+
+        Source: check_vnet_access in PVE/GuestHelpers.pm (pve-guest-common).
+        """
+        path = f"/sdn/zones/localnetwork/{bridge}"
+        return self.allowed(user, f"{path}/{tag}" if tag else path, "SDN.Use")
+
+    def _check_bridge(self, user: str, net: str) -> None:
+        wanted = split_props(net)[1]
+        bridge, tag = wanted.get("bridge"), wanted.get("tag")
+        if bridge and not self.may_attach(user, bridge, tag):
+            path = "/".join(("/sdn/zones/localnetwork", bridge, *([tag] if tag else [])))
+            raise PveError(403, f"Permission check failed ({path}, SDN.Use)")
 
     def check_permissions(
         self,

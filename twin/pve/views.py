@@ -7,7 +7,6 @@ PVE/API2/Qemu/Agent.pm.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fakepve import PveError
@@ -33,8 +32,8 @@ class Views(CtLife):
         return [("GET", "/nodes/{node}/network", self._network), ("GET", "/nodes/{node}/time", self._time)]
 
     async def _time(self, v: dict[str, Any], user: str) -> dict[str, Any]:
-        """The node's clock, which is this machine's, in a node that keeps UTC."""
-        now = int(time.time())
+        """The node's clock, which keeps UTC."""
+        now = int(self.now())
         return {"time": now, "localtime": now, "timezone": "Etc/UTC"}
 
     async def _network(self, v: dict[str, Any], user: str) -> list[dict[str, Any]]:
@@ -43,10 +42,16 @@ class Views(CtLife):
         steady = {"active": 1, "method": "manual", "method6": "manual", "families": ["inet"]}
         found: list[dict[str, Any]] = [{**steady, "iface": "eno1", "type": "eth", "priority": 3}]
         for bridge in sorted(self.bridges):
-            if audit or self.allowed(user, f"/sdn/zones/localnetwork/{bridge}", "SDN.Use"):
+            if audit or self._may_see(user, bridge):
                 found.append({**steady, "iface": bridge, "type": "bridge", "priority": 4, "autostart": 1})
         wanted = {"any_bridge": "bridge"}.get(v.get("type", ""), v.get("type"))
         return [item for item in found if wanted in (None, item["type"])]
+
+    def _may_see(self, user: str, bridge: str) -> bool:
+        """Who may use one VLAN of a bridge sees the bridge: check_sdn_bridge in PVE/RPCEnvironment.pm."""
+        path = f"/sdn/zones/localnetwork/{bridge}"
+        below = {entry.path for entry in self.access.acl if entry.path.startswith(path + "/")}
+        return any(self.allowed(user, one, "SDN.Use") for one in (path, *below))
 
     async def _nodes(self, request: Any) -> Any:
         return await self.through_schema(request, self._node_list)

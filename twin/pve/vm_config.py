@@ -112,6 +112,9 @@ class VmConfig(VmDisks):
         self.check_vm_keys(user, int(v["vmid"]), None, dict.fromkeys(change.deletes, ""))
         self.check_vm_keys(user, int(v["vmid"]), None, sets)
         vm = self.find(v["node"], v["vmid"])
+        for key in (*sets, *change.deletes):  # the bridge that is left counts too: update_vm_api
+            if re.fullmatch(r"net\d+", key) and key in vm.config:
+                self._check_bridge(user, vm.config[key])
         for key, value in sets.items():
             if DRIVE_KEY.match(key):
                 self._qm_check_drive(user, vm.vmid, None, key, value, None)

@@ -63,6 +63,18 @@ class VmDisks(Forms, Hooks):
             self._qm_perm(user, vmid, pool, needed or self._by_value(key, str(values[key])))
             if key == "startup":
                 self.require(user, "/", "Sys.Modify")
+            if re.fullmatch(r"net\d+", key) and values[key]:
+                self._check_bridge(user, str(values[key]))
+
+    def _qm_perm(self, user: str, vmid: int, pool: str | None, *privs: str) -> None:
+        """For cloud-init's settings either of two is enough: check_vm_modify_config_perm."""
+        if privs == ("VM.Config.Cloudinit",) and self._may(user, vmid, pool, "VM.Config.Network"):
+            return
+        super()._qm_perm(user, vmid, pool, *privs)
+
+    def _may(self, user: str, vmid: int, pool: str | None, priv: str) -> bool:
+        places = [f"/vms/{vmid}", *([f"/pool/{pool}"] if pool else [])]
+        return any(self.allowed(user, place, priv) for place in places)
 
     @staticmethod
     def _by_value(key: str, value: str) -> str:

@@ -239,6 +239,7 @@ class VmPower(VmConfig, Tasks):
         newid = int(v["newid"])
 
         async def finish() -> None:
+            self.copy_firewall(int(v["vmid"]), newid)
             await self.real_clone(self.vm(int(v["vmid"])), self.vm(newid))
 
         self.then("qmclone", newid, finish)

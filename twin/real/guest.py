@@ -16,13 +16,14 @@ from hearth.errors import HearthError
 from twin import cgroups
 from twin.base import FIRST_ID
 from twin.commands import run, works
-from twin.home import Home, vlan_bridge
+from twin.home import Home
 from twin.real import inside, live, passthrough
 from twin.real.disks import Disk, discard
 from twin.real.errors import GuestError
 from twin.real.lxcconf import Places, lxc_config
 from twin.real.spec import Spec, Volume
 from twin.state import Twin, read_json, write_json
+from twin.wall import plug
 
 START_LIMIT = 30
 KILL_LIMIT = 20
@@ -101,7 +102,7 @@ class RealGuest:
         self._first_boot(files, spec)
         inside.before_start(files, spec, self.home)
         for nic in spec.nics:
-            self._ensure_vlan(nic.bridge, nic.vlan)
+            live.connect(self.vmid, nic)
         config = lxc_config(spec, self._places(spec), cpus)
         (self.dir / "config").write_text(config)
         (self.dir / "lxc.log").write_text("")
@@ -153,8 +154,6 @@ class RealGuest:
         """Bring what changed to the running guest, as Proxmox does at once."""
         pid = self.init_pid()
         if pid is not None:
-            for nic in spec.nics:
-                self._ensure_vlan(nic.bridge, nic.vlan)
             live.limits(self.group, spec, cpus)
             live.nics(self.dir, spec, pid)
 
@@ -258,6 +257,8 @@ class RealGuest:
                 os.chown(self._disk(volume.volume).place, FIRST_ID, FIRST_ID)
 
     def _unmount(self) -> None:
+        """Let go of what only a running guest has: its small bridges, its mounts."""
+        plug.unplug_all(self.vmid)
         for place in (self.root, *(self.dir / "volumes").glob("*")):
             deadline = time.monotonic() + KILL_LIMIT
             while os.path.ismount(place) and not works("umount", str(place)):
@@ -273,12 +274,6 @@ class RealGuest:
             time.sleep(0.01)
         self._unmount()
         return True
-
-    def _ensure_vlan(self, bridge: str, vlan: int | None) -> None:
-        name = vlan_bridge(bridge, vlan)
-        if vlan and not Path("/sys/class/net", name).exists():
-            run("ip", "link", "add", name, "type", "bridge")
-            run("ip", "link", "set", name, "up")
 
     def _clear(self) -> None:
         """Remove what a killed creation left."""

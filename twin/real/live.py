@@ -18,6 +18,7 @@ from twin.home import vlan_bridge
 from twin.real import lxcconf
 from twin.real.spec import Nic, Spec
 from twin.state import read_json, write_json
+from twin.wall import plug
 
 
 def applied(folder: Path, spec: Spec) -> None:
@@ -46,6 +47,7 @@ def nics(folder: Path, spec: Spec, pid: int) -> None:
     now = {nic.index: nic for nic in spec.nics}
     for index in before.keys() - now.keys():
         works("ip", "link", "del", lxcconf.veth_name(spec.vmid, index))
+        plug.unplug(spec.vmid, index)
     for index, nic in now.items():
         old = before.get(index)
         if old is None or (old.mac, old.name, old.mtu) != (nic.mac, nic.name, nic.mtu):
@@ -57,6 +59,16 @@ def nics(folder: Path, spec: Spec, pid: int) -> None:
         if spec.kind == "lxc" and (old is None or _addresses(old) != _addresses(nic)):
             _address(old, nic, pid)
     applied(folder, spec)
+
+
+def connect(vmid: int, nic: Nic) -> None:
+    """Make the bridges that an interface hangs on, where they are missing."""
+    bridge = vlan_bridge(nic.bridge, nic.vlan)
+    if nic.vlan and not Path("/sys/class/net", bridge).exists():
+        run("ip", "link", "add", bridge, "type", "bridge")
+        run("ip", "link", "set", bridge, "up")
+    if nic.firewall:
+        plug.plug(vmid, nic.index, bridge)
 
 
 def _processors(group: Path, value: str) -> None:
@@ -84,7 +96,10 @@ def _plug(vmid: int, nic: Nic, pid: int) -> None:
 
 def _join(vmid: int, nic: Nic) -> None:
     end = lxcconf.veth_name(vmid, nic.index)
-    run("ip", "link", "set", end, "master", vlan_bridge(nic.bridge, nic.vlan))
+    connect(vmid, nic)
+    run("ip", "link", "set", end, "master", lxcconf.bridge_of(vmid, nic))
+    if not nic.firewall:
+        plug.unplug(vmid, nic.index)
     run("ip", "link", "set", end, "down" if nic.down else "up")
 
 

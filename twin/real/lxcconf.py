@@ -11,6 +11,7 @@ from pathlib import Path
 from twin.base import FIRST_ID, IDS
 from twin.home import vlan_bridge
 from twin.real.spec import Nic, Spec
+from twin.wall.plug import firewall_bridge
 
 _SHARE = "/usr/share/lxc/config"
 
@@ -58,6 +59,11 @@ def lxc_config(spec: Spec, places: Places, cpus: list[int]) -> str:
 def veth_name(vmid: int, index: int) -> str:
     """The interface's end on the node: Proxmox's own name for it."""
     return f"veth{vmid}i{index}"
+
+
+def bridge_of(vmid: int, nic: Nic) -> str:
+    """The bridge that an interface hangs on: the home's, or with `firewall=1` its own small one."""
+    return firewall_bridge(vmid, nic.index) if nic.firewall else vlan_bridge(nic.bridge, nic.vlan)
 
 
 def limits(spec: Spec, unified: bool) -> dict[str, str]:
@@ -138,7 +144,7 @@ def _nic(spec: Spec, nic: Nic, position: int) -> list[str]:
     key = f"lxc.net.{position}"
     lines = [
         f"{key}.type = veth",
-        f"{key}.link = {vlan_bridge(nic.bridge, nic.vlan)}",
+        f"{key}.link = {bridge_of(spec.vmid, nic)}",
         f"{key}.veth.pair = {veth_name(spec.vmid, nic.index)}",
         f"{key}.name = {nic.name}",
         # Nobody else can have the address: looking for one takes seconds.

@@ -28,6 +28,7 @@ _OWN = {
         "faults",
         "memory",
         "files",
+        "wall",
         "log",
         "requests",
     ),

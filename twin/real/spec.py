@@ -36,6 +36,7 @@ class Nic:
     address6: str | None = None
     gateway6: str | None = None
     down: bool = False
+    firewall: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def _nic(index: int, value: object) -> Nic:
         address6=keys.get("ip6"),
         gateway6=keys.get("gw6"),
         down=keys.get("link_down") == "1",
+        firewall=keys.get("firewall") == "1",
     )
 
 
@@ -231,6 +233,7 @@ def _vm_nic(index: int, config: Config) -> Nic:
         address6=cloud.get("ip6"),
         gateway6=cloud.get("gw6"),
         down=keys.get("link_down") == "1",
+        firewall=keys.get("firewall") == "1",
     )
 
 

@@ -36,8 +36,9 @@ class Doorkeeper:
         digest = hashlib.sha256(token.strip().encode()).hexdigest()
         found = None
         for client in self._clients:
-            if hmac.compare_digest(client.token_sha256, digest):
-                found = client
+            for known in client.token_sha256:
+                if hmac.compare_digest(known, digest):
+                    found = client
         return found if scheme.lower() == "bearer" else None
 
     def failed(self, address: str) -> int:

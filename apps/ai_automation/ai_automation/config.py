@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, PlainValidator, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, field_validator, model_validator
 
 from ai_automation.mistakes import InvalidError, Mistake
 from ai_automation.shape import Shape, build
@@ -32,6 +32,13 @@ def _zone(value: Any) -> str:
     return str(value)
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Hash = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$", description="64 hex digits: printf %s TOKEN | sha256sum")
+]
 Url = Annotated[str, PlainValidator(_url)]
 Zone = Annotated[str, PlainValidator(_zone)]
 _CA = Field(None, description="the path of a file with the CA's certificate (PEM)")
@@ -55,8 +62,9 @@ class Client(Shape):
     """Somebody who may use the API."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="a name of letters, digits, _ . -")
-    token_sha256: str = Field(
-        pattern=r"^[0-9a-f]{64}$", description="64 hex digits: printf %s TOKEN | sha256sum"
+    # Two while a token is changed: the old one and the new one.
+    token_sha256: Annotated[list[Hash], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="64 hex digits: printf %s TOKEN | sha256sum; or a list of such"
     )
     scopes: list[Scope] = Field(min_length=1, description="a list of read, trigger")
 
@@ -144,8 +152,11 @@ class Config(Shape):
 
     @model_validator(mode="after")
     def _different(self) -> Config:
-        for what in ("name", "token_sha256"):
-            values = [getattr(client, what) for client in self.clients]
+        every = {
+            "name": [client.name for client in self.clients],
+            "token_sha256": [digest for client in self.clients for digest in client.token_sha256],
+        }
+        for what, values in every.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"two clients have the same {what} | give each its own")
         return self

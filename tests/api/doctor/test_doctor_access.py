@@ -16,7 +16,9 @@ OnServer = Callable[[Callable[[], object]], object]
 
 
 def lxc(**more: object) -> Guest:
-    return Guest(name="a", kind="lxc", node="pve", vmid=100, **more)
+    return Guest(
+        **{"name": "a", "kind": "lxc", "node": "pve", "vmid": 100, "network": "lan", "image": "x", **more}
+    )
 
 
 def fleet(*guests: Guest) -> Fleet:
@@ -207,7 +209,7 @@ def test_roots_token_is_too_much(patient: Patient, root_token: str) -> None:
     patient.environ["PROXMOX_VE_API_TOKEN"] = root_token
     finding = patient.complaint()
     assert (finding.check, finding.status) == ("token", "warn")
-    assert "pveum user add" in finding.remedy
+    assert "bootstrap.py" in finding.remedy
 
 
 def test_least_for_containers_alone() -> None:
@@ -227,10 +229,112 @@ def test_least_for_containers_alone() -> None:
         (lxc(unprivileged=False), "/", "Sys.Modify"),
         (lxc(pool="home"), "/pool/home", "Pool.Allocate"),
         (lxc(storage="fast"), "/storage/fast", "Datastore.AllocateSpace"),
-        (Guest(name="a", kind="vm", node="pve", vmid=100), "/vms", "VM.Config.Cloudinit"),
+        (Guest(name="a", kind="vm", node="pve", vmid=100), "/vms", "VM.Config.HWType"),
         (Guest(name="a", kind="vm", node="pve", vmid=100, startup=Startup(order=1)), "/", "Sys.Modify"),
     ],
 )
 def test_more_only_where_the_fleet_needs_it(guest: Guest, path: str, name: str) -> None:
     assert (path, name) in {(p.path, p.name) for p in needed(fleet(guest))}
     assert (path, name) not in {(p.path, p.name) for p in needed(fleet(lxc(features=Features(nesting=True))))}
+
+
+def test_a_vlan_is_given_alone() -> None:
+    """Whoever may use one VLAN may not use the others, nor the bridge without one."""
+    lan, iot = Network(name="lan", bridge="vmbr0"), Network(name="iot", bridge="vmbr1", vlan=20)
+    two = fleet(lxc(), lxc(name="b", vmid=101, network="iot"))
+    given = {p.path: p for p in needed(two.model_copy(update={"networks": (lan, iot)}))}
+    assert "/sdn/zones/localnetwork/vmbr1" not in given
+    assert not given["/sdn/zones/localnetwork/vmbr0"].below
+    assert given["/sdn/zones/localnetwork/vmbr1/20"].name == "SDN.Use"
+
+
+def test_a_storage_that_guests_are_made_on_is_seen_without_another_privilege() -> None:
+    names = {(p.path, p.name) for p in needed(fleet(lxc()))}
+    assert ("/storage/local", "Datastore.Audit") in names
+    assert ("/storage/lvm", "Datastore.Audit") not in names
+    assert ("/storage/local", "Datastore.Audit") not in {
+        (p.path, p.name) for p in needed(fleet(lxc(storage="local")))
+    }
+
+
+def test_a_network_that_no_guest_is_on_and_images_that_no_guest_is_made_from_need_nothing() -> None:
+    paths = {p.path for p in needed(fleet(lxc(network=None)))}
+    assert not any(path.startswith("/sdn") for path in paths)
+    adopted = {(p.path, p.name) for p in needed(fleet(lxc(image=None)))}
+    assert not any(path == "/storage/local" for path, _ in adopted)
+    assert ("/nodes/pve", "Sys.AccessNetwork") not in adopted
+    assert ("/nodes/pve", "Sys.Audit") in adopted
+
+
+def test_the_firewalls_privileges_are_needed_with_a_firewall_only() -> None:
+    privileged = fleet(lxc(unprivileged=False))
+    without = {(p.path, p.name) for p in needed(privileged)}
+    with_it = {p: p.why for p in needed(privileged, firewall=True)}
+    more = {(p.path, p.name) for p in with_it} - without
+    assert more == {("/", "Sys.Audit"), ("/nodes/pve", "Sys.Modify")}
+    assert without - {(p.path, p.name) for p in with_it} == {("/nodes/pve", "Sys.AccessNetwork")}
+    (modify,) = [p for p in with_it if (p.path, p.name) == ("/", "Sys.Modify")]
+    assert "privileged container" in modify.why and "firewall" in modify.why
+    assert not any(p.below for p in with_it if p.path != "/vms")
+
+
+# ------------------------------------------------------------------ too much
+
+EXTRA = [
+    ("/", "Sys.Audit", False),
+    ("/", "VM.Audit", True),  # needed on /vms, not for what is beside it
+    ("/vms", "VM.Migrate", True),
+    ("/vms/135", "VM.Console", False),
+    ("/nodes/pve", "Sys.Modify", False),
+    ("/storage/local-lvm", "Datastore.Audit", False),
+    ("/storage/local", "Datastore.AllocateSpace", False),
+    ("/storage/backups", "Datastore.AllocateSpace", False),
+    ("/sdn/zones/localnetwork/vmbr9", "SDN.Use", False),
+    ("/sdn/zones/localnetwork/vmbr0/20", "SDN.Use", False),
+    ("/pool/other", "Pool.Audit", False),
+    ("/access", "User.Modify", True),
+]
+
+
+@pytest.mark.parametrize(("path", "name", "spread"), EXTRA)
+def test_whatever_is_held_beyond_the_need_is_named_with_its_path(
+    patient: Patient, on_server: OnServer, path: str, name: str, spread: bool
+) -> None:
+    access = patient.pve.access
+
+    def give() -> None:
+        own = any((entry.path, entry.ugid) == (path, "keeper@pve!doctor") for entry in access.acl)
+        above = {} if own else access.permissions("keeper@pve!doctor", path)
+        access.custom["Extra"] = frozenset({name, *above})  # an entry replaces what comes from above
+        for who in ("keeper@pve", "keeper@pve!doctor"):
+            patient.pve.give(path, "Extra", who, spread or any(above.values()))
+
+    on_server(give)
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("token", "warn")
+    assert f" on {path} " in finding.text
+    assert name in finding.text
+    assert finding.text.count(".") == 1, "nothing else is named"
+    assert f"pveum acl delete {path} " in finding.remedy
+
+
+def test_a_reach_that_is_not_needed_is_named(patient: Patient, on_server: OnServer) -> None:
+    access = patient.pve.access
+
+    def widen() -> None:
+        for entry in [e for e in access.acl if e.path == "/nodes/pve"]:
+            access.acl[entry] = True
+
+    on_server(widen)
+    finding = patient.complaint()
+    assert finding.status == "warn"
+    assert "Sys.Audit on all below it" in finding.text
+
+
+def test_what_a_pools_role_shows_on_its_members_is_no_extra(patient: Patient, on_server: OnServer) -> None:
+    patient.guest("comms")["pool"] = "home"
+    on_server(lambda: patient.pve.pools.update(home={135}))
+    lacking = patient.complaint()
+    assert " on /pool/home" in lacking.text
+    patient.type_on_node(lacking.remedy)
+    assert patient.complaints() == []

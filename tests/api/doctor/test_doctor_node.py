@@ -124,7 +124,9 @@ def test_content_that_nobody_needs_is_not_asked_for(patient: Patient) -> None:
     del patient.fleet["guests"]["database"]
     patient.pve.storages["local-lvm"]["content"] = "rootdir"
     patient.pve.storages["local"]["content"] = "vztmpl"
-    assert patient.complaints() == []
+    assert {finding.check for finding in patient.complaints()} == {
+        "token"
+    }  # it may do more than containers need
 
 
 def test_too_little_space(patient: Patient) -> None:

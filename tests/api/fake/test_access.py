@@ -186,3 +186,49 @@ def test_hearths_own_role_is_enough_to_make_and_run_a_container(hearth: Call, pv
     )
     assert answer.status_code == 200, answer.reason
     assert pve.ct(135).status == "running"
+
+
+VLAN = "/sdn/zones/localnetwork/vmbr0/20"
+
+
+@pytest.mark.parametrize("kind", ["lxc", "qemu"])
+def test_a_bridge_or_a_vlan_of_it_may_be_used_only_by_who_has_it(
+    pve: Pve, pve_server: Server, kind: str
+) -> None:
+    """check_vnet_access in PVE/GuestHelpers.pm: with a VLAN that is asked for, without one the bridge."""
+    token = pve.add_token("ann@pve!t", privsep=False)
+    pve.give("/vms", "PVEVMAdmin", "ann@pve")
+    pve.access.custom["Attach"] = frozenset({"SDN.Use"})
+    pve.give(VLAN, "Attach", "ann@pve")
+    pve.add_ct(100, node="pve") if kind == "lxc" else pve.add_vm(100, "v", node="pve")
+    ann, config = client(pve_server, token), f"/nodes/pve/{kind}/100/config"
+    card = "name=eth0,bridge=vmbr0" if kind == "lxc" else "virtio,bridge=vmbr0"
+    plain = ann("PUT", config, net0=card)
+    assert (plain.status_code, plain.reason) == (
+        403,
+        "Permission check failed (/sdn/zones/localnetwork/vmbr0, SDN.Use)",
+    )
+    assert ann("PUT", config, net0=f"{card},tag=20").status_code == 200
+    other = ann("PUT", config, net0=f"{card},tag=30")
+    assert other.reason == "Permission check failed (/sdn/zones/localnetwork/vmbr0/30, SDN.Use)"
+    seen = ann("GET", "/nodes/pve/network", type="any_bridge").json()["data"]
+    assert [row["iface"] for row in seen] == ["vmbr0"]
+    pve.access.forget_path(VLAN)
+    pve.give("/sdn/zones/localnetwork/vmbr0", "Attach", "ann@pve", propagate=False)
+    leaving = ann("PUT", config, net0=card)
+    assert leaving.status_code == 403, "the VLAN that is left counts too"
+
+
+@pytest.mark.parametrize("privilege", ["VM.Config.Network", "VM.Config.Cloudinit", "VM.Config.Options"])
+def test_cloud_inits_settings_need_either_of_two_privileges(
+    pve: Pve, pve_server: Server, privilege: str
+) -> None:
+    """check_vm_modify_config_perm in PVE/API2/Qemu.pm."""
+    token = pve.add_token("ann@pve!t", privsep=False)
+    pve.access.custom["Some"] = frozenset({privilege})
+    pve.give("/vms", "Some", "ann@pve")
+    pve.add_vm(100, "v", node="pve")
+    answer = client(pve_server, token)(
+        "PUT", "/nodes/pve/qemu/100/config", ciuser="root", ipconfig0="ip=dhcp"
+    )
+    assert answer.status_code == (403 if privilege == "VM.Config.Options" else 200)

@@ -1,8 +1,8 @@
 """The fake answers what a real Proxmox VE answered, request by request.
 
 Every recorded request that touches what Hearth calls is put to one fake in the recorded order. Left out:
-the firewall, backups and restore, HA, SDN, cluster options, console, metrics, hardware and what else
-Hearth does not call (`recorded_node.selected`).
+the firewall (test_firewall_replay.py), backups and restore, HA, SDN, cluster options, console, metrics,
+hardware and what else Hearth does not call (`recorded_node.selected`).
 """
 
 from __future__ import annotations

@@ -78,10 +78,10 @@ def test_public_of_what_has_no_public_part(filled: Hearth) -> None:
 
 def test_recipients(filled: Hearth, project: Path) -> None:
     paper = generate_identity()
-    added = filled("secrets", "recipients", "--add", recipient_of(paper))
-    assert added.returncode == 0
-    assert [line.split()[0][:4] for line in added.stdout.splitlines()] == ["age1", "age1"]
-    assert added.stdout.splitlines()[1] == recipient_of(paper)
+    assert filled("secrets", "recipients", "add", recipient_of(paper)).returncode == 0
+    listed = filled("secrets", "recipients", "list").stdout.splitlines()
+    assert [line.split()[0][:4] for line in listed] == ["age1", "age1"]
+    assert listed[1] == recipient_of(paper)
     other = project / "paper.key"
     other.touch(mode=0o600)
     other.write_text(paper.reveal())
@@ -89,18 +89,45 @@ def test_recipients(filled: Hearth, project: Path) -> None:
     assert read.stdout == "canary-kitchen\n"
 
 
+def test_a_second_machine_does_not_lock_the_first_one_out(filled: Hearth, project: Path) -> None:
+    second = generate_identity()
+    key = project / "second.key"
+    key.touch(mode=0o600)
+    key.write_text(second.reveal())
+    filled("secrets", "recipients", "add", recipient_of(second))
+    there = {"HEARTH_AGE_KEY_FILE": str(key)}
+    assert filled("secrets", "set", "by-second", stdin="canary-2", **there).returncode == 0
+    assert filled("secrets", "show", "by-second").stdout == "canary-2\n"
+
+
 def test_recipient_removed(filled: Hearth, project: Path) -> None:
-    paper = recipient_of(generate_identity())
-    filled("secrets", "recipients", "--add", paper)
-    removed = filled("secrets", "recipients", "--remove", paper)
-    assert paper not in removed.stdout
-    assert "older versions" in removed.stderr
-    assert filled("secrets", "recipients", "--remove", paper).returncode == 1
+    identity = generate_identity()
+    paper = recipient_of(identity)
+    key = project / "paper.key"
+    key.touch(mode=0o600)
+    key.write_text(identity.reveal())
+    filled("secrets", "recipients", "add", paper)
+    removed = filled("secrets", "recipients", "remove", paper)
+    assert removed.returncode == 0
+    assert "Git" in removed.stderr
+    assert "rotate" in removed.stderr
+    assert paper not in filled("secrets", "recipients", "list").stdout
+    read = filled("secrets", "show", "mqtt/kitchen", HEARTH_AGE_KEY_FILE=str(key))
+    assert (read.returncode, read.stdout) == (1, "")
+    assert filled("secrets", "recipients", "remove", paper).returncode == 1
+
+
+def test_this_machines_own_key_is_not_removed(filled: Hearth) -> None:
+    own = filled("secrets", "recipients", "list").stdout.split()[0]
+    done = filled("secrets", "recipients", "remove", own)
+    assert done.returncode == 1
+    assert "own" in done.stderr
+    assert filled("secrets", "show", "mqtt/kitchen").returncode == 0
 
 
 @pytest.mark.parametrize("text", ["age1nonsense", "AGE-SECRET-KEY-1CANARY"])
 def test_bad_recipient(filled: Hearth, text: str) -> None:
-    done = filled("secrets", "recipients", "--add", text)
+    done = filled("secrets", "recipients", "add", text)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 

@@ -14,7 +14,7 @@ import pytest
 
 from hearth.proxmox import node_wrapper
 from hearth.proxmox.node_wrapper import Refused, parse
-from hearth.proxmox.wrapper import Device, NodeShell
+from hearth.proxmox.wrapper import Device, NodeShell, authorized_line
 
 STICK = "/dev/serial/by-id/usb-ITead_Sonoff_Zigbee_3.0_1234-if00-port0"
 
@@ -26,7 +26,9 @@ def root(tmp_path: Path) -> Path:
         "etc/pve/lxc/135.conf": "#tags: nothing\narch: amd64\ntags: mqtt;hearth\n",
         "etc/pve/lxc/140.conf": "#hearth\narch: amd64\ntags: hearthstone\n",
         "etc/pve/lxc/141.conf": "arch: amd64\n[before]\ntags: hearth\n",
+        "etc/pve/lxc/142.conf": "arch: amd64\n[PENDING]\ntags: hearth\n",
         "etc/pve/qemu-server/136.conf": "tags: hearth\n",
+        "etc/pve/qemu-server/143.conf": "#tags: hearth\nname: tags: hearth\ntags: hearth-x;xhearth\n",
         "dev/ttyUSB0": "",
         "dev/sda": "",
         "dev/net/tun": "",
@@ -98,7 +100,99 @@ REFUSED = [
     "qm set 136 --scsi1 /dev/sda",
     "devices --root /",
     "pct 'set",
+    # other guests, and what only looks like one of ours
+    "pct set 1350 --features nesting=1",
+    "pct set 135,140 --features nesting=1",
+    "pct set '135 140' --features nesting=1",
+    "pct set 135/../140 --features nesting=1",
+    "pct set +135 --features nesting=1",
+    "pct set -135 --features nesting=1",
+    "pct set \u0661\u0663\u0665 --features nesting=1",
+    "pct set 1e2 --features nesting=1",
+    "pct set 142 --features nesting=1",
+    "qm set 143 --usb0 host=10c4:ea60",
+    # other commands, keys and forms
+    "PCT set 135 --features nesting=1",
+    "/usr/sbin/pct set 135 --features nesting=1",
+    "pct  config 135",
+    "qm start 136",
+    "qm monitor 136",
+    "pvesh set /nodes/pve/lxc/135/config --features nesting=1",
+    "pct set 135 -features nesting=1",
+    "pct set 135 --features=nesting=1",
+    "pct set 135 -- --features nesting=1",
+    "pct set --features nesting=1 135 x",
+    "pct set 135 features nesting=1",
+    "pct set 135 --dev /dev/net/tun",
+    "pct set 135 --dev1000 /dev/net/tun",
+    "pct set 135 --dev\u0661 /dev/net/tun",
+    "pct set 135 --dev0x /dev/net/tun",
+    "pct set 135 --lxc.apparmor.profile unconfined",
+    "pct set 135 --unprivileged 0",
+    "pct set 135 --tags hearth",
+    "pct set 135 --delete dev0",
+    "pct set 135 --features nesting=1 --force",
+    "pct set 135 --features nesting=1 --tags hearth",
+    "qm set 136 --hostpci0 00:1f.0",
+    "qm set 136 --usb0 host=1-1",
+    "qm set 136 --usb0 host=10c4:ea60,usb3=1,mapping=x",
+    "qm set 136 --usb100 host=10c4:ea60",
+    "qm set 136 --dev0 /dev/net/tun",
+    "devices; reboot",
+    "devices devices",
+    # values that reach further
+    "pct set 135 --dev0 /dev/../dev/net/tun",
+    "pct set 135 --dev0 //dev/net/tun",
+    "pct set 135 --dev0 dev/net/tun",
+    "pct set 135 --dev0 /dev/net/tun/",
+    "pct set 135 --dev0 path=/dev/net/tun",
+    "pct set 135 --dev0 '/dev/net/tun mode=0666'",
+    "pct set 135 --dev0 '/dev/net/tun\n'",
+    "pct set 135 --dev0 /dev/net/tun,mode=4755",
+    "pct set 135 --dev0 /dev/net/tun,uid=-1",
+    "pct set 135 --dev0 /dev/kvm",
+    "pct set 135 --dev0 /dev/ttyUSB0/../sda",
+    "pct set 135 --features mount=nfs,nesting=1,",
+    "pct set 135 --features nesting=2",
+    "pct set 135 --features 'nesting=1\nlxc.mount.entry: /'",
+    "pct set 135 --mp0 /mnt/media,mp=/media,mp=/other",
+    "pct set 135 --mp0 /mnt/media,mp=/media/../../etc",
+    "pct set 135 --mp0 /mnt/media,mp=media",
+    "pct set 135 --mp0 '/mnt/media,mp=/media,size=8G'",
+    "pct set 135 --mp0 /mnt/media/film,mp=/media",
+    "pct set 135 --mp0 volume=/mnt/media,mp=/media",
+    "pct set 135 --mp0 /mnt/m\u00e9dia,mp=/media",
+    "pct set 135 --mp0 //etc/secret,mp=/x",
+    "pct set 135 --mp0 /mnt/./../etc/secret,mp=/x",
+    # a shell's own words: none is here to read them
+    "pct set 135 --features nesting=1 && reboot",
+    "pct set 135 --features nesting=1 | tee /etc/passwd",
+    "pct set 135 --features nesting=1 > /etc/passwd",
+    "pct set 135 --features `reboot`",
+    "pct set 135 --features nesting=1\nreboot",
+    "pct set 135 --features ${IFS}nesting=1",
+    "sh -c 'pct set 135 --features nesting=1'",
+    "exec pct set 135 --features nesting=1",
+    "X=1 pct set 135 --features nesting=1",
+    "internal-sftp",
+    "scp -t /root",
+    "/usr/lib/openssh/sftp-server",
+    "rsync --server . /",
 ]
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_is_refused_reaches_no_tool(
+    root: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a tool was started")
+
+    monkeypatch.setattr("subprocess.run", never)
+    assert node_wrapper.main(["--root", str(root)], command) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("hearth-node: ")
 
 
 @pytest.mark.parametrize("command", ALLOWED)
@@ -131,6 +225,46 @@ def test_the_script_alone_runs_the_tool_without_a_shell(root: Path) -> None:
     assert done.returncode == 0
     refused = run(root, "pct set 135 --hookscript x")
     assert refused.returncode == 1 and "not allowed" in refused.stderr and refused.stdout == ""
+
+
+def test_nothing_but_the_request_counts_of_the_clients_environment(root: Path) -> None:
+    """sshd passes on what AcceptEnv names: an admin may have put anything there."""
+    evil = root / "evil"
+    evil.mkdir()
+    (evil / "json.py").write_text("raise SystemExit('taken over')\n")
+    (evil / "sitecustomize.py").write_text("raise SystemExit('taken over')\n")
+    tool = root / "pct"
+    tool.write_text("#!/bin/sh\nenv\n")
+    tool.chmod(0o755)
+    env = {
+        "SSH_ORIGINAL_COMMAND": "pct set 135 --features nesting=1",
+        "PYTHONPATH": str(evil),
+        "PYTHONSTARTUP": str(evil / "json.py"),
+        "PERL5OPT": "-Mevil",
+        "PATH": str(evil),
+        "LC_PVE_TICKET": "x",
+    }
+    first, *rest = Path(node_wrapper.__file__).read_text().splitlines()[0].removeprefix("#!").split()
+    assert (first, rest) == ("/usr/bin/python3", ["-I"])
+    argv = [sys.executable, *rest, node_wrapper.__file__, "--root", str(root), "--pct", str(tool)]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    seen = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert seen <= {"PATH", "HOME", "LC_ALL", "PWD", "SHLVL", "_"}
+    assert str(evil) not in done.stdout
+
+
+def test_a_request_in_arguments_is_none(root: Path) -> None:
+    """The forced command has none; without SSH_ORIGINAL_COMMAND (`ssh node` alone) it refuses."""
+    argv = [sys.executable, "-I", node_wrapper.__file__, "--root", str(root)]
+    done = subprocess.run(argv, env={}, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1 and done.stdout == ""
+
+
+def test_the_keys_line_forbids_everything_but_the_wrapper() -> None:
+    line = authorized_line("ssh-ed25519 AAAA hearth-node")
+    options = line.split(" ssh-ed25519 ")[0]
+    assert options == 'restrict,command="/usr/local/sbin/hearth-node"'
 
 
 def run(root: Path, command: str) -> subprocess.CompletedProcess[str]:

@@ -83,15 +83,19 @@ class StandIn:
     wrong: int = 0  # tokens and passwords that did not hold
     mqtt_password: str = "right"
     reauth: list[str] = field(default_factory=list)
+    unready: int = 0  # questions until analytics is set up
+    accounts: list[dict[str, Any]] = field(default_factory=list)  # of everybody but the owner
+    persons: list[dict[str, Any]] = field(default_factory=list)
+    registry: list[dict[str, Any]] = field(default_factory=list)  # entities
     _number: int = 0
 
-    def token(self, name: str | None, kind: str) -> str:
+    def token(self, name: str | None, kind: str, user: str = "") -> str:
         """A new token's text."""
         self._number += 1
         ident = f"id{self._number}"
         payload = base64.urlsafe_b64encode(json.dumps({"iss": ident}).encode()).decode().rstrip("=")
         text = f"h.{payload}.{ident}"
-        row = {"id": ident, "client_name": name, "type": kind, "access": text}
+        row = {"id": ident, "client_name": name, "type": kind, "access": text, "user": user}
         self.tokens[ident] = row
         return text
 
@@ -113,7 +117,15 @@ class StandIn:
             "http/config",
         )
         more = ("config_entries/get", "config_entries/flow/progress", "backup/config/info")
-        return [line for line in self.asked if line.split(" ")[0] not in (*reading, *more)]
+        also = ("config/auth/list", "person/list", "config/entity_registry/list")
+        return [line for line in self.asked if line.split(" ")[0] not in (*reading, *more, *also)]
+
+    def account(self, ident: str) -> dict[str, Any]:
+        """Somebody's account; KeyError where there is none."""
+        try:
+            return next(row for row in self.accounts if row["id"] == ident)
+        except StopIteration:
+            raise KeyError("User not found") from None
 
 
 class Api:
@@ -122,6 +134,7 @@ class Api:
     def __init__(self, it: StandIn) -> None:
         self.it = it
         self.flow: dict[str, Any] = {}
+        self.who = ""
 
     async def onboarding(self, _: web.Request) -> web.Response:
         if self.it.restarted and len(self.it.done) == len(STEPS):
@@ -152,10 +165,11 @@ class Api:
         if self.it.users.get(given["username"]) != given["password"]:
             self.it.wrong += 1
             return web.json_response({"type": "form", "errors": {"base": "invalid_auth"}})
+        self.who = given["username"]
         return web.json_response({"type": "create_entry", "result": "code"})
 
     async def token(self, _: web.Request) -> web.Response:
-        text = self.it.token(None, "normal")
+        text = self.it.token(None, "normal", self.who)
         return web.json_response({"access_token": text, "refresh_token": text})
 
     async def revoke(self, request: web.Request) -> web.Response:
@@ -251,17 +265,26 @@ async def _socket(it: StandIn, request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     await socket.send_json({"type": "auth_required"})
-    if not it.knows((await socket.receive_json())["access_token"]):
+    shown = (await socket.receive_json())["access_token"]
+    if not it.knows(shown):
         await socket.send_json({"type": "auth_invalid", "message": "Invalid access token or password"})
         await socket.close()
         return socket
     await socket.send_json({"type": "auth_ok"})
+    user = next(row["user"] for row in it.tokens.values() if row["access"] == shown)
     async for message in socket:
         if message.type is WSMsgType.TEXT:
             given = json.loads(message.data)
             it.asked.append(f"{given['type']} {given.get('client_name', '')}")
+            if given["type"] == "analytics" and it.unready:
+                it.unready -= 1
+                fault = {"code": "not_found", "message": "Not loaded"}
+                await socket.send_json(
+                    {"id": given["id"], "type": "result", "success": False, "error": fault}
+                )
+                continue
             try:
-                result = _command(it, given)
+                result = _command(it, given, user)
             except KeyError as error:
                 fault = {"code": "unknown_error", "message": str(error)}
                 await socket.send_json(
@@ -272,7 +295,7 @@ async def _socket(it: StandIn, request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
-def _command(it: StandIn, given: dict[str, Any]) -> Any:
+def _command(it: StandIn, given: dict[str, Any], user: str) -> Any:
     content = {key: value for key, value in given.items() if key not in ("id", "type")}
 
     def long_lived() -> str:
@@ -288,7 +311,8 @@ def _command(it: StandIn, given: dict[str, Any]) -> Any:
         "auth/delete_refresh_token": lambda: it.tokens.pop(given["refresh_token_id"])["id"],
         "auth/long_lived_access_token": long_lived,
         "auth/current_user": lambda: {"id": "owner"},
-        passwords: lambda: it.users.update(dict.fromkeys(it.users, given["password"])),
+        passwords: lambda: _set_password(it, given),
+        **_of_accounts(it, given, user),
         "config_entries/get": lambda: it.entries,
         "config_entries/flow/progress": lambda: asking,
         "get_config": lambda: it.config,
@@ -299,6 +323,61 @@ def _command(it: StandIn, given: dict[str, Any]) -> Any:
         "backup/config/update": lambda: it.backup.update(content),
     }
     return commands[given["type"]]()
+
+
+def _set_password(it: StandIn, given: dict[str, Any]) -> None:
+    if given["user_id"] == "owner":
+        it.users["home"] = given["password"]
+    else:
+        it.users[it.account(given["user_id"])["username"]] = given["password"]
+
+
+def _of_accounts(it: StandIn, given: dict[str, Any], user: str) -> dict[str, Callable[[], Any]]:
+    """Commands about users and persons."""
+
+    def create() -> Any:
+        it._number += 1
+        rights = {"is_active": True, "is_owner": False, "group_ids": given["group_ids"]}
+        row = {"id": f"user{it._number}", "username": None, "name": given["name"], **rights}
+        it.accounts.append(row)
+        return {"user": row}
+
+    def login() -> None:
+        if given["username"] in it.users:
+            raise KeyError("username_exists")
+        it.account(given["user_id"])["username"] = given["username"]
+        it.users[given["username"]] = given["password"]
+
+    def delete() -> None:
+        gone = it.account(given["user_id"])
+        it.accounts.remove(gone)
+        it.users.pop(gone["username"], None)
+        it.tokens = {key: row for key, row in it.tokens.items() if row["user"] != gone["username"]}
+
+    def delete_tokens() -> None:
+        it.tokens = {key: row for key, row in it.tokens.items() if row["user"] != user}
+
+    def person() -> Any:
+        it._number += 1
+        keys = ("name", "user_id", "device_trackers")
+        row = {"id": f"person{it._number}", **{key: given[key] for key in keys}}
+        it.persons.append(row)
+        return row
+
+    owner = {"id": "owner", "username": "home", "name": "Home", "is_active": True, "is_owner": True}
+    return {
+        "config/auth/list": lambda: [owner, *it.accounts],
+        "config/auth/create": create,
+        "config/auth/delete": delete,
+        "config/auth_provider/homeassistant/create": login,
+        "auth/delete_all_refresh_tokens": delete_tokens,
+        "person/list": lambda: {"storage": it.persons, "config": []},
+        "person/create": person,
+        "person/delete": lambda: it.persons.remove(
+            next(row for row in it.persons if row["id"] == given["person_id"])
+        ),
+        "config/entity_registry/list": lambda: it.registry,
+    }
 
 
 @contextmanager

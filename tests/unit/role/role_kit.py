@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hearth.fleet.model import Admin, Fleet, Guest, Network, Node
+from hearth.phones.registry import Phones
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
 from hearth.role.declaration import Role
@@ -43,14 +44,22 @@ def dual(name: str, last: int, *roles: str) -> Guest:
     return guest(name, last, *roles, address6=IPv6Address(f"fd00::{last}"))
 
 
-def group_data(**changes: Any) -> SimpleNamespace:
+class Data(SimpleNamespace):
+    """pyinfra's HostData, as far as roles use it."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A value, or the default."""
+        return getattr(self, name, default)
+
+
+def group_data(**changes: Any) -> Data:
     """What pyinfra's `host.data` holds: the values of group_data/, and changes to them."""
     values: dict[str, Any] = {}
     for path in (PROJECT / "group_data").glob("*.py"):
         values |= {
             k: v for k, v in runpy.run_path(str(path)).items() if k.islower() and not k.startswith("_")
         }
-    return SimpleNamespace(**{**values, **changes})
+    return Data(**{**values, **changes})
 
 
 @dataclass
@@ -60,6 +69,7 @@ class FakeRun:
     fleet: Fleet
     roles: dict[str, Role] = field(default_factory=lambda: load_roles(PROJECT / "roles"))
     project: Path = PROJECT
+    phones: Phones = field(default_factory=Phones)
     secrets: SecretStore = field(
         default_factory=lambda: SecretStore(
             Path("/nonexistent/secrets.age"), Path("/nonexistent/age.key"), {}

@@ -1,5 +1,8 @@
 """Roles are found by their files, and what is wrong with a file is said with its place."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,12 @@ def test_base_is_first_then_needs_and_otherwise_the_given_order() -> None:
     assert order == ("base", "broker", "store", "app", "zebra")
 
 
+def test_what_base_brings_comes_before_all_others() -> None:
+    found = roles(a="", base="", wall="")
+    found["base"].brings = ("wall",)
+    assert in_order(found) == ("base", "wall", "a")
+
+
 def test_a_role_may_bridge_to_its_own_kind() -> None:
     assert in_order(roles(base="", broker="broker")) == ("base", "broker")
 
@@ -105,3 +114,12 @@ def test_the_projects_own_roles_load_in_order() -> None:
     order = in_order(load_roles(PROJECT / "roles"))
     assert order[0] == "base"
     assert "mosquitto" in order
+
+
+def test_the_projects_own_roles_load_for_a_command_of_another_folder(tmp_path: Path) -> None:
+    """`hearth` is no module of the project's folder: Python does not look there."""
+    code = "import sys; from hearth.role import catalogue; catalogue.load_roles(catalogue.Path(sys.argv[1]))"
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-P", "-c", code, str(PROJECT / "roles")]
+    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

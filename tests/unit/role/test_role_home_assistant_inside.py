@@ -10,21 +10,14 @@ from home_assistant_kit import Killed, Memory, StandIn, entry, serving
 
 from hearth.errors import HearthError
 from hearth.home_assistant import onboarding, tokens
-from hearth.home_assistant.client import Client, NotThereError, Place, RefusedError
-from hearth.home_assistant.duties import (
-    Duty,
-    Entries,
-    Levels,
-    Onboarded,
-    Password,
-    Settings,
-    Tokens,
-    Whole,
-    troubles,
-)
+from hearth.home_assistant.client import Client, LostError, NotThereError, Place, RefusedError
+from hearth.home_assistant.duty import Duty, settle
 from hearth.home_assistant.entries import WantedEntry, plan_entries
 from hearth.home_assistant.home import Home
+from hearth.home_assistant.integrations import Entries, Whole, troubles
 from hearth.home_assistant.login import Owner
+from hearth.home_assistant.people import Onboarded, Password, Tokens
+from hearth.home_assistant.preferences import Levels, Settings
 from hearth.home_assistant.settings import core_settings, differing, http_settings
 
 OWNER = Owner("Home", "home", "secret", "en")
@@ -235,6 +228,35 @@ def test_analytics_that_were_switched_on_are_switched_off(it: StandIn, set_up: H
     assert it.preferences["base"] is False
 
 
+def test_what_is_still_being_set_up_is_waited_for(it: StandIn, set_up: Home) -> None:
+    """A slow first start answers, and has no analytics yet: that is no refusal."""
+    it.preferences["base"], it.unready = True, 3
+    with pytest.raises(NotThereError):
+        SETTINGS.missing(set_up)
+    settle(SETTINGS, set_up)
+    assert it.preferences["base"] is False
+
+
+def test_a_deed_whose_line_broke_is_done_again_once(it: StandIn, set_up: Home) -> None:
+    class Breaking:
+        """A duty that is done only at the given try."""
+
+        def __init__(self, tries: int) -> None:
+            self.tries = tries
+
+        def missing(self, home: Home) -> list[str]:
+            return ["do it"] if self.tries else []
+
+        def mend(self, home: Home) -> None:
+            self.tries -= 1
+            if self.tries:
+                raise LostError("reach it", "Connection reset by peer")
+
+    settle(Breaking(2), set_up)
+    with pytest.raises(LostError):
+        settle(Breaking(3), set_up)
+
+
 @pytest.mark.parametrize(
     ("wanted", "found", "left"),
     [
@@ -374,7 +396,7 @@ def test_what_is_wrong_is_found(config: dict[str, Any], entries: list[Any], said
 def test_one_that_stays_broken_fails_with_what_is_wrong(
     it: StandIn, set_up: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hearth.home_assistant.duties.SETS_UP", 0.3)
+    monkeypatch.setattr("hearth.home_assistant.integrations.SETS_UP", 0.3)
     assert Whole(("mqtt",)).missing(set_up) == []
     it.config["recovery_mode"] = True
     with pytest.raises(HearthError, match="recovery mode"):

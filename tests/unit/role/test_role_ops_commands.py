@@ -1,19 +1,17 @@
-"""Commands that run only where needed, packages, units, and the way back from bad SSH settings."""
+"""Commands that run only where needed, packages, units."""
 
 from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ops_kit import run
 
-from hearth.ops import apt, shell, ssh, systemd
+from hearth.ops import apt, shell, systemd
 from hearth.ops.facts import FileStates, Unit, UnitState
-from hearth.ops.files import File
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)
@@ -217,93 +215,3 @@ def test_a_unit_whose_conditions_do_not_hold_is_left_alone(manager: Path) -> Non
     (manager / "active").write_text("inactive")
     (manager / "condition").write_text("no")
     assert watch(manager).returncode == 0
-
-
-@pytest.fixture
-def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Programs that tell what was asked of them; the guest's folder is in the temporary one."""
-    monkeypatch.setattr(ssh, "KEPT", str(tmp_path / "kept"))
-    (tmp_path / "kept").mkdir()
-    for name in ("systemctl", "systemd-run"):
-        armed = f'case "$*" in is-active*) [ -e {tmp_path}/armed ] ;; esac'
-        stub(tmp_path / "bin", name, f'echo {name} "$@" >> {tmp_path}/calls; {armed}')
-    stub(tmp_path / "bin", "sshd", f"! grep -q bad {tmp_path}/drop-in")
-    return tmp_path
-
-
-def try_settings(sshd: Path, content: str) -> subprocess.CompletedProcess[str]:
-    import getpass
-    import grp
-    import os
-
-    group = grp.getgrgid(os.getegid()).gr_name
-    file = File(f"{sshd}/drop-in", content, getpass.getuser(), group, "600")
-    (sshd / "kept" / "candidate").write_text(content)
-    script = ssh.trying(file, f"{sshd}/kept/candidate", 60)
-    script = script.replace("/usr/sbin/sshd", "sshd").replace("/run/sshd", f"{sshd}/run")
-    return sh(script, sshd / "bin")
-
-
-def test_the_rollback_is_armed_before_the_new_settings_hold(sshd: Path) -> None:
-    (sshd / "drop-in").write_text("old")
-    assert try_settings(sshd, "new").returncode == 0
-    calls = (sshd / "calls").read_text()
-    assert calls.index("systemd-run") < calls.index("try-reload-or-restart")
-    assert "--on-active=60" in calls
-    assert (sshd / "drop-in").read_text() == "new"
-    assert sh(f"sh {sshd}/kept/rollback", sshd / "bin").returncode == 0
-    assert (sshd / "drop-in").read_text() == "old"
-
-
-def test_a_rollback_to_nothing_removes_the_file(sshd: Path) -> None:
-    assert try_settings(sshd, "new").returncode == 0
-    sh(f"sh {sshd}/kept/rollback", sshd / "bin")
-    assert not (sshd / "drop-in").exists()
-
-
-def test_settings_that_sshd_refuses_are_taken_back_at_once(sshd: Path) -> None:
-    (sshd / "drop-in").write_text("old")
-    done = try_settings(sshd, "bad")
-    assert done.returncode != 0
-    assert (sshd / "drop-in").read_text() == "old"
-
-
-def test_what_is_unproven_is_never_kept_as_the_old_one(sshd: Path) -> None:
-    (sshd / "drop-in").write_text("old")
-    try_settings(sshd, "locks us out")
-    (sshd / "armed").touch()
-    try_settings(sshd, "locks us out too")
-    sh(f"sh {sshd}/kept/rollback", sshd / "bin")
-    assert (sshd / "drop-in").read_text() == "old"
-
-
-@pytest.mark.parametrize(("there", "kept"), [("new", True), ("old", False)])
-def test_disarming_fails_when_the_rollback_was_faster(sshd: Path, there: str, kept: bool) -> None:
-    (sshd / "drop-in").write_text(there)
-    done = sh(ssh.keeping(File(f"{sshd}/drop-in", "new")), sshd / "bin")
-    assert (done.returncode == 0) is kept
-
-
-class Line:
-    """A host whose connector can or cannot log in anew."""
-
-    def __init__(self, proves: bool | None) -> None:
-        self.ran: list[str] = []
-        self.connector = SimpleNamespace()
-        if proves is not None:
-            self.connector.prove_new_connection = lambda: proves
-
-    def run_shell_command(self, command: object) -> None:
-        self.ran.append(str(command))
-        raise OSError("gone")
-
-    def log(self, *_: object, **__: object) -> None: ...
-
-    log_styled = log
-
-
-@pytest.mark.parametrize("proves", [True, False, None])
-def test_only_a_new_login_proves_the_settings(proves: bool | None) -> None:
-    host = Line(proves)
-    assert ssh._prove(None, host) is (proves is True)
-    assert bool(host.ran) is (proves is not True)

@@ -82,10 +82,18 @@ class Headscale:
 
 
 @contextmanager
-def running(program: Path, folder: Path) -> Iterator[Headscale]:
-    """Start it, and end it afterwards."""
+def running(program: Path, folder: Path, policy: dict[str, str] | None = None) -> Iterator[Headscale]:
+    """Start it, and end it afterwards.
+
+    Args:
+        program: the program.
+        folder: an empty one, of a short path.
+        policy: where it has its policy; None: in the database.
+    """
     server = Headscale(program, folder, _free_port())
-    (folder / "config.yaml").write_text(yaml.safe_dump(_config(server)))
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({**_config(server), "policy": policy or {"mode": "database"}})
+    )
     (folder / "derp.yaml").write_text(yaml.safe_dump(DERP))
     with (folder / "log").open("w") as log:
         environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
@@ -126,7 +134,6 @@ def _config(server: Headscale) -> dict[str, Any]:
         "derp": {"server": {"enabled": False}, "urls": [], "paths": [str(folder / "derp.yaml")]},
         "disable_check_updates": True,
         "database": {"type": "sqlite", "sqlite": {"path": str(folder / "db.sqlite")}},
-        "policy": {"mode": "database"},
         "dns": {"magic_dns": True, "base_domain": "tail.home.arpa", "override_local_dns": False},
         "unix_socket": str(folder / "socket"),
         "logtail": {"enabled": False},

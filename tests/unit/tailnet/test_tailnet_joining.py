@@ -102,13 +102,25 @@ def test_the_exact_name_is_awaited(api: Api, tailscale: Tailscale, waiting: join
     assert joining.assert_named(later, "comms", waiting=waiting).name == "comms"
 
 
-@pytest.mark.parametrize("first", [{"tags": []}, {}], ids=["foreign", "ours, offline"])
+@pytest.mark.parametrize(
+    "first",
+    [{"tags": [], "connectedToControl": False}, {"connectedToControl": False}, {}],
+    ids=["foreign", "ours, offline", "ours, still counted as online"],
+)
 def test_a_number_at_its_name_is_an_error(
     api: Api, tailscale: Tailscale, waiting: joining.Waiting, first: dict[str, Any]
 ) -> None:
-    tailscale.add("comms", connectedToControl=False, **first)
+    tailscale.add("comms", **first)
     tailscale.add("comms")
-    with pytest.raises(TailnetError, match="comms"):
+    with pytest.raises(TailnetError, match="is there as comms-1"):
+        joining.assert_named(api, "comms", waiting=waiting)
+
+
+def test_a_device_that_is_offline_has_not_joined(
+    api: Api, tailscale: Tailscale, waiting: joining.Waiting
+) -> None:
+    tailscale.add("comms", connectedToControl=False)
+    with pytest.raises(TailnetError, match="not online"):
         joining.assert_named(api, "comms", waiting=waiting)
 
 

@@ -30,6 +30,7 @@ SOURCE = PROJECT / "apps" / "ai_automation"
 LOCK = SOURCE / "requirements.lock"
 WAIT = 15.0  # seconds; what takes longer on two busy cores has failed
 TOKENS = {"all": "token-of-all", "reader": "token-of-reader", "caller": "token-of-caller"}
+OLD_READER = "old-token-of-reader"  # still accepted: its token is being changed
 SCOPES = {"all": ["read", "trigger"], "reader": ["read"], "caller": ["trigger"]}
 SECRETS = {
     "home_assistant_token": "canary-ha-token",
@@ -172,6 +173,12 @@ class Mqtt:
         return [payload for name, payload, _ in self.heard if name == topic]
 
 
+def hashes(client: str, token: str) -> str | list[str]:
+    """What the configuration holds of a client's token; of the reader's two."""
+    found = [hashlib.sha256(text.encode()).hexdigest() for text in (token, OLD_READER)]
+    return found if client == "reader" else found[0]
+
+
 class Home:
     """The service with its files, in a folder of the test's own."""
 
@@ -187,8 +194,7 @@ class Home:
             "state": "state",
             "secrets": "secrets.yaml",
             "clients": [
-                {"name": n, "token_sha256": hashlib.sha256(t.encode()).hexdigest(), "scopes": SCOPES[n]}
-                for n, t in TOKENS.items()
+                {"name": n, "token_sha256": hashes(n, t), "scopes": SCOPES[n]} for n, t in TOKENS.items()
             ],
             "home_assistant": {"url": assistant.url, "timeout": 5},
             "mcp_hub": {"url": hub.url, "timeout": 5},

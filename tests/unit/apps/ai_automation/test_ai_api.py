@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ai_kit import LIGHT, SECRETS, TOKENS, WAIT, Home, Standing, Stream, bearer, rule, until
+from ai_kit import LIGHT, OLD_READER, SECRETS, TOKENS, WAIT, Home, Standing, Stream, bearer, rule, until
 from ai_peers import Answer
 
 NAP = {"wait": {"seconds": 0.5}}
@@ -186,6 +186,14 @@ def test_an_oversized_body_is_refused(served: Home, standing: Standing, chunked:
 )
 def test_a_wrong_question_gets_a_clear_answer(served: Home, method: str, path: str, status: int) -> None:
     assert code(served.raw(method, path, headers=bearer("all")))[0] == status
+
+
+@pytest.mark.parametrize("token", [TOKENS["reader"], OLD_READER])
+def test_a_client_may_have_two_tokens_while_one_is_changed(served: Home, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    assert served.raw("GET", "/api/automations", headers=headers).status_code == 200
+    refused = served.raw("POST", "/api/automations/light/trigger", headers=headers)
+    assert refused.status_code == 403, "with the same rights"
 
 
 def test_too_many_wrong_tokens_are_slowed_and_right_ones_served(served: Home) -> None:

@@ -192,6 +192,12 @@ def test_check_is_fine_with_the_examples_and_without_secrets(home: Home) -> None
         ("clients", [], "at least one client"),
         ("clients", [{"name": "a", "token_sha256": "secret", "scopes": ["read"]}], "sha256sum"),
         ("clients", [{"name": "a", "token_sha256": "0" * 64, "scopes": ["admin"]}], "'admin' is wrong"),
+        ("clients", [{"name": "a", "token_sha256": [], "scopes": ["read"]}], "sha256sum"),
+        (
+            "clients",
+            [{"name": "a", "token_sha256": ["0" * 64, "0" * 64], "scopes": ["read"]}],
+            "same token_sha256",
+        ),
         (
             "clients",
             [{"name": n, "token_sha256": "0" * 64, "scopes": ["read"]} for n in "ab"],

@@ -1,0 +1,1 @@
+"""`python bootstrap.py`: run with root, it gives Hearth its own user, token, rights and key, and no more."""

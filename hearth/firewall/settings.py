@@ -1,0 +1,129 @@
+"""Whom the admin counts as what: the values `firewall_*` of group_data, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from hearth.errors import HearthError
+from hearth.firewall.sources import Address, Network, collapsed
+from hearth.fleet.model import Fleet
+from hearth.role.certificates import fixed_addresses
+
+SUBNET_ROUTER = "tailscale_routes"  # group_data: guest -> the networks that it routes
+LEVELS = ("nolog", "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the flows take besides the fleet and its roles.
+
+    Args:
+        management: from where the admin works; empty: from anywhere in the LAN.
+        own: the control machine's addresses, which belong to management whatever else is said.
+        lan: networks that count as the LAN besides the fleet's own.
+        iot: devices that reach the brokers and nothing else.
+        outside: addresses that whoever comes from outside wears (the subnet router's).
+        redirects: guest -> "role.port", where plain HTTP on port 80 is redirected.
+    """
+
+    management: tuple[Network, ...] = ()
+    own: tuple[Network, ...] = ()
+    lan: tuple[Network, ...] = ()
+    iot: tuple[Network, ...] = ()
+    outside: tuple[Network, ...] = ()
+    redirects: Mapping[str, str] | None = None
+
+
+def read_settings(values: Mapping[str, Any], fleet: Fleet, own: Iterable[Address] = ()) -> Settings:
+    """The settings of group_data.
+
+    Args:
+        values: of group_data (`hearth.values.tuned`).
+        fleet: the fleet; names of its networks and guests may stand for their addresses.
+        own: the control machine's addresses (`hearth.path.addresses_towards`).
+
+    Raises:
+        HearthError: a value is no list, or something in it is no address, network, or name of the fleet.
+    """
+
+    def networks(name: str) -> tuple[Network, ...]:
+        return _networks(f"firewall_{name}", values.get(f"firewall_{name}", []), fleet)
+
+    redirects = values.get("front_redirect") or {}
+    return Settings(
+        management=networks("management"),
+        own=collapsed(own),
+        lan=networks("lan"),
+        iot=networks("iot"),
+        outside=collapsed(
+            (*networks("outside"), *_addresses(fleet, "firewall_outside", subnet_routers(values)))
+        ),
+        redirects=dict(redirects),
+    )
+
+
+def subnet_routers(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The guests that let others in under their own address (SNAT): those that `tailscale_routes` names."""
+    routes = values.get(SUBNET_ROUTER) or {}
+    return tuple(name for name, networks in routes.items() if networks)
+
+
+def enabled(values: Mapping[str, Any]) -> bool:
+    """Whether Hearth keeps the walls (`firewall_enabled`).
+
+    Raises:
+        HearthError: it is neither True nor False.
+    """
+    found = values.get("firewall_enabled", False)
+    if not isinstance(found, bool):
+        raise HearthError("use firewall_enabled", f"it is {found!r}", "write True or False")
+    return found
+
+
+def log_level(values: Mapping[str, Any]) -> str:
+    """How loudly what is refused is logged (`firewall_log_level`).
+
+    Raises:
+        HearthError: it is no level of Proxmox's.
+    """
+    found = values.get("firewall_log_level", "nolog")
+    if found not in LEVELS:
+        raise HearthError("use firewall_log_level", f"it is {found!r}", f"use one of {', '.join(LEVELS)}")
+    return str(found)
+
+
+def _networks(name: str, given: Any, fleet: Fleet) -> tuple[Network, ...]:
+    if not isinstance(given, list | tuple):
+        raise HearthError(f"use {name}", f"it is {given!r}, not a list", 'e.g. ["192.168.1.10"]')
+    return collapsed(each for word in given for each in _meant(name, str(word), fleet))
+
+
+def _meant(name: str, word: str, fleet: Fleet) -> Iterable[Network | Address]:
+    """What an entry stands for: a network of the fleet, a guest, an address, a network."""
+    for network in fleet.networks:
+        if network.name == word:
+            return [subnet for subnet in (network.subnet, network.subnet6) if subnet is not None]
+    if any(guest.name == word for guest in fleet.guests):
+        return _addresses(fleet, name, [word])
+    try:
+        return [ip_network(word) if "/" in word else ip_address(word)]
+    except ValueError as error:
+        reason = f"{word!r} is no address, no network, and no guest or network of the fleet"
+        raise HearthError(f"use {name}", reason, f"{error}") from None
+
+
+def _addresses(fleet: Fleet, name: str, guests: Iterable[str]) -> tuple[Address, ...]:
+    found: list[Address] = []
+    for guest in guests:
+        if not any(each.name == guest for each in fleet.guests):
+            raise HearthError(f"use {name}", f"the fleet has no guest {guest!r}")
+        own = fixed_addresses(fleet.guest(guest))
+        if not own:
+            raise HearthError(
+                f"use {name}", f"guest {guest} has no fixed address", "give it one in the fleet file"
+            )
+        found += own
+    return tuple(found)
