@@ -125,7 +125,7 @@ def test_the_phone_learns_every_guests_name(tailnet: Tailnet, phone: Phone) -> N
         ),
         (
             "tailscale set --hostname=other",
-            'tailscale status --json | grep -c \'"HostName": "quiet"\' || :',
+            'tailscale debug prefs | grep -c \'"Hostname": "quiet"\' || :',
             "1",
         ),
         ("tailscale down", "tailscale status --json | grep BackendState", '"BackendState": "Running",'),
@@ -139,6 +139,7 @@ def test_what_somebody_changed_on_a_guest_is_mended(
     assert tailnet.home.said("quiet", look) != was
     tailnet.home.deploy("--limit", "quiet").went_well()
     assert until(lambda: tailnet.home.said("quiet", look) == was or None, BACK)
+    assert until(lambda: ("quiet", True) in tailnet.nodes() or None, BACK)
     tailnet.home.deploy("--limit", "quiet").silent()
 
 
