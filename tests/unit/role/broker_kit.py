@@ -23,6 +23,7 @@ from role_kit import PROJECT, FakeRun, fleet, guest
 from hearth.ops.files import File
 from hearth.role.declaration import Need, Role, Topic
 from hearth.secrets import mqtt_user
+from tests.ports import free_port
 
 DEVICES = {"lamp": {"publish": ["lamp/state"], "subscribe": ["lamp/set"]}}
 WAIT = 10.0
@@ -37,11 +38,7 @@ def a_run() -> FakeRun:
 
 def free_ports(count: int) -> list[int]:
     """TCP ports of loopback that nobody used a moment ago."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
+    return [free_port() for _ in range(count)]
 
 
 def broker_files(run: FakeRun, name: str = "localhost", **data: Any) -> list[File]:

@@ -1,11 +1,12 @@
 """A project in a temporary directory, with its secrets file and its identity."""
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from secret_place import Place
+
+from tests import ports
 
 
 @pytest.fixture
@@ -35,7 +36,5 @@ def once() -> Callable[[str], Callable[[], str]]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port of loopback that nobody used a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port for a server."""
+    return ports.free_port()

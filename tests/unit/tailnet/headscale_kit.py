@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import yaml
 
 from hearth.secrets import Secret
 from hearth.tailnet import Access
+from tests.ports import free_port
 
 USER = "home"
 #: Allows all, and lets the home's admin give the tags.
@@ -90,7 +90,7 @@ def running(program: Path, folder: Path, policy: dict[str, str] | None = None) -
         folder: an empty one, of a short path.
         policy: where it has its policy; None: in the database.
     """
-    server = Headscale(program, folder, _free_port())
+    server = Headscale(program, folder, free_port())
     (folder / "config.yaml").write_text(
         yaml.safe_dump({**_config(server), "policy": policy or {"mode": "database"}})
     )
@@ -128,7 +128,7 @@ def _config(server: Headscale) -> dict[str, Any]:
         "server_url": server.url,
         "listen_addr": f"127.0.0.1:{server.port}",
         "metrics_listen_addr": "127.0.0.1:0",
-        "grpc_listen_addr": f"127.0.0.1:{_free_port()}",
+        "grpc_listen_addr": f"127.0.0.1:{free_port()}",
         "noise": {"private_key_path": str(folder / "noise.key")},
         "prefixes": {"v4": "100.64.0.0/10", "v6": "fd7a:115c:a1e0::/48"},
         "derp": {"server": {"enabled": False}, "urls": [], "paths": [str(folder / "derp.yaml")]},
@@ -152,12 +152,6 @@ def _await(server: Headscale, process: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     raise AssertionError((server.folder / "log").read_text()[-2000:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def version_of(program: Path) -> str:

@@ -25,6 +25,8 @@ import yaml
 from ai_peers import Peer
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.ports import free_port
+
 PROJECT = Path(__file__).parents[4]
 SOURCE = PROJECT / "apps" / "ai_automation"
 LOCK = SOURCE / "requirements.lock"
@@ -50,13 +52,6 @@ def until(look: Callable[[], Found | None], what: str = "it", wait: float = WAIT
             return found
         time.sleep(0.02)
     raise AssertionError(f"{what} did not come within {wait:g} s")
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody used a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def make_venv(cache: Path) -> Path:
