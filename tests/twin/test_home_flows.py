@@ -105,14 +105,6 @@ def test_without_the_second_broker_all_flows_go_on(home: Home) -> None:
 
 
 @pytest.mark.long
-def test_without_the_first_broker_clients_find_the_second_at_the_front_door(home: Home) -> None:
-    """A login, a retained message and a new one, at the address that phones and devices know."""
-    with stopped(home, "comms", "mosquitto.service"):
-        until(lambda: home.verify("-k", "front_door and mqtt").code == 0 or None, RETURN)
-    await_flows(home)
-
-
-@pytest.mark.long
 def test_after_a_power_cut_the_guests_boot_in_any_order_and_the_flows_return(home: Home) -> None:
     """The worst order: whoever needs others first, whoever is needed last."""
     guests = ["home-assistant", "comms", "mqtt-standby", "data", "database"]
