@@ -19,10 +19,11 @@ from typing import Protocol
 from paramiko import SSHException
 
 CHUNK = 65536
-# Whichever side ends first takes the other copy with it. Their errors would keep sshd's channel open.
+# Whichever side ends first takes the other copy with it: one that stayed would hold its session open, and a
+# connection has ten of them (sshd_config(5), MaxSessions).
 PIPE = (
-    "exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1; "
-    "{{ cat <&3; kill $$; }} 2>/dev/null & cat >&3 2>/dev/null; kill $!"
+    "exec 3<>/dev/tcp/127.0.0.1/{port} 4<&0 || exit 1; "
+    "cat <&3 2>/dev/null & cat <&4 >&3 2>/dev/null & wait -n; kill $(jobs -p) 2>/dev/null"
 )
 
 

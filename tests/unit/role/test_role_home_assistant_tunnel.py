@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +29,7 @@ class LocalSession:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            start_new_session=True,  # as sshd does it
         )
 
     def recv(self, size: int, /) -> bytes:
@@ -109,6 +112,26 @@ def test_our_farewell_ends_the_command() -> None:
         (only,) = sessions
         assert only.process is not None
         only.process.wait(10)
+
+
+def test_nothing_of_it_outlives_our_farewell_although_the_server_stays_on_the_line() -> None:
+    """A copy that stays holds its session open, and an SSH connection has ten of them."""
+    session = LocalSession()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with tunnel(lambda: session, server.getsockname()[1]) as path:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(b"x")
+                line, _ = server.accept()
+                assert line.recv(1) == b"x"
+            assert session.process is not None
+            deadline = time.monotonic() + 10
+            with pytest.raises(ProcessLookupError):
+                while time.monotonic() < deadline:
+                    session.process.poll()
+                    os.killpg(session.process.pid, 0)
+                    time.sleep(0.05)
+        line.close()
 
 
 def test_a_session_that_cannot_be_opened_ends_the_connection() -> None:
