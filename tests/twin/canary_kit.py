@@ -11,9 +11,12 @@ from urllib.parse import quote, quote_plus
 from tests.twin.home_kit import Home
 
 SHORTEST = 16  # characters: a shorter part of a secret is no proof of anything
-# What everybody in a guest may read, NUL between them; without what package managers unpack.
+# What a user without any rights can read in a guest, NUL between them; without what package managers unpack.
 UNPACKED = "-path /usr/lib -o -path /usr/share -o -name node_modules -o -name site-packages"
-EVERYBODYS = f"find / /run /tmp /dev/shm -xdev \\( {UNPACKED} \\) -prune -o -type f -perm -o=r -print0"
+EVERYBODYS = (
+    f"cd / && {{ runuser -u nobody -- find / /run /tmp /dev/shm -xdev \\( {UNPACKED} \\) -prune "
+    "-o -type f -readable -print0 2>/dev/null || :; }"
+)
 
 
 def forms(secret: str) -> Iterator[bytes]:
