@@ -33,6 +33,7 @@ from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger
 from twin.execute import environment
 from twin.home import PROJECT
 
+pytestmark = pytest.mark.long  # a twin without the whole home in it
 GUESTS = {
     "hall": (231, ["front_door"]),
     "comms": (232, ["mosquitto", "mcp_hub"]),
