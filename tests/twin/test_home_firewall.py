@@ -33,10 +33,9 @@ from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger
 from twin.execute import environment
 from twin.home import PROJECT
 
-pytestmark = pytest.mark.long  # a twin without the whole home in it
 GUESTS = {
     "hall": (231, ["front_door"]),
-    "comms": (232, ["mosquitto", "mcp_hub"]),
+    "loft": (232, ["mosquitto", "mcp_hub"]),
     "one": (233, ["postgresql"]),
     "two": (234, ["postgresql", "mosquitto"]),
 }
@@ -277,11 +276,11 @@ def test_ssh_of_the_guests_dropped_ends_with_the_old_rules(settled: Control) -> 
     before = settled.stored()
     code, said = settled.deploy(WITHOUT_SSH + DEPLOY)
     assert code != 0
-    assert "SSH of comms" in said
+    assert "SSH of loft" in said
     assert "the old rules are back and the firewall is on" in said
     assert "Traceback" not in said
     assert (settled.enable, settled.stored()) == (1, before)
-    assert settled.reaches(FOUR.format(GUESTS["comms"][0]), 22)
+    assert settled.reaches(FOUR.format(GUESTS["loft"][0]), 22)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hearth.ops import files, systemd
+from hearth.ops import files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.acl import service_user
 from hearth.role.declaration import Need, Port, Role, Topic
@@ -20,6 +20,11 @@ role = Role(
 @role.deploy
 def echo(here: Here) -> None:
     """Certificate, key and login in place, then the service."""
+    shell.ensure(
+        name="Create echo's user",
+        holds="id -u echo",
+        command="useradd --system -s /usr/sbin/nologin echo",
+    )
     user = mqtt_user(here.secrets, service_user("echo", here.guest.name))
     broker = here.providers("mosquitto.mqtts")[0]
     certificate = here.certificate()
@@ -32,7 +37,7 @@ def echo(here: Here) -> None:
     )
     parts = [
         File("/etc/echo/server.crt", certificate.cert_pem),
-        File("/etc/echo/server.key", certificate.key_pem.reveal(), mode="600", secret=True),
+        File("/etc/echo/server.key", certificate.key_pem.reveal(), "echo", "echo", "600", secret=True),
         settings,
     ]
     files.present(name="Configure echo", files=parts)
