@@ -33,6 +33,7 @@ from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger
 from twin.execute import environment
 from twin.home import PROJECT
 
+pytestmark = pytest.mark.long  # one run of several lost the node in the middle; not understood yet
 GUESTS = {
     "hall": (231, ["front_door"]),
     "loft": (232, ["mosquitto", "mcp_hub"]),
