@@ -29,7 +29,7 @@ from hearth.fleet.model import Fleet
 from hearth.role.catalogue import load_roles
 from hearth.role.certificates import fixed_addresses
 from tests.twin.handle import NODE, TwinHandle, until
-from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger
+from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger, wipe
 from twin.execute import environment
 from twin.home import PROJECT
 
@@ -182,25 +182,7 @@ def control(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Itera
         twin.as_root("PUT", "/cluster/firewall/options", enable="0")
         for vmid, _ in GUESTS.values():
             twin.remove("lxc", vmid)
-        _wipe(twin)
-
-
-def _wipe(twin: TwinHandle) -> None:
-    """Leave the node's firewall to other tests as a new one."""
-    top = "/cluster/firewall"
-    for base in (top, "/nodes/pve/firewall"):
-        options = twin.as_root("GET", f"{base}/options")
-        twin.as_root("PUT", f"{base}/options", delete=",".join(sorted(options.keys() - {"digest"})))
-        for _ in twin.as_root("GET", f"{base}/rules"):
-            twin.as_root("DELETE", f"{base}/rules/0")
-    for row in twin.as_root("GET", f"{top}/groups"):
-        for _ in twin.as_root("GET", f"{top}/groups/{row['group']}"):
-            twin.as_root("DELETE", f"{top}/groups/{row['group']}/0")
-        twin.as_root("DELETE", f"{top}/groups/{row['group']}")
-    for row in twin.as_root("GET", f"{top}/ipset"):
-        twin.as_root("DELETE", f"{top}/ipset/{row['name']}?force=1")
-    for row in twin.as_root("GET", f"{top}/aliases"):
-        twin.as_root("DELETE", f"{top}/aliases/{row['name']}")
+        wipe(twin)
 
 
 @pytest.fixture(scope="module")
