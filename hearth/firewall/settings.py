@@ -11,8 +11,8 @@ from hearth.errors import HearthError
 from hearth.firewall.sources import Address, Network, collapsed
 from hearth.fleet.model import Fleet
 from hearth.role.certificates import fixed_addresses
+from hearth.role.tailnet import SUBNET_ROUTER
 
-SUBNET_ROUTER = "tailscale_routes"  # group_data: guest -> the networks that it routes
 LEVELS = ("nolog", "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
@@ -52,23 +52,17 @@ def read_settings(values: Mapping[str, Any], fleet: Fleet, own: Iterable[Address
     def networks(name: str) -> tuple[Network, ...]:
         return _networks(f"firewall_{name}", values.get(f"firewall_{name}", []), fleet)
 
+    # Whoever comes through a subnet router wears its address (SNAT).
+    routers = [guest.name for guest in fleet.with_role(SUBNET_ROUTER)]
     redirects = values.get("front_redirect") or {}
     return Settings(
         management=networks("management"),
         own=collapsed(own),
         lan=networks("lan"),
         iot=networks("iot"),
-        outside=collapsed(
-            (*networks("outside"), *_addresses(fleet, "firewall_outside", subnet_routers(values)))
-        ),
+        outside=collapsed((*networks("outside"), *_addresses(fleet, "firewall_outside", routers))),
         redirects=dict(redirects),
     )
-
-
-def subnet_routers(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The guests that let others in under their own address (SNAT): those that `tailscale_routes` names."""
-    routes = values.get(SUBNET_ROUTER) or {}
-    return tuple(name for name, networks in routes.items() if networks)
 
 
 def enabled(values: Mapping[str, Any]) -> bool:

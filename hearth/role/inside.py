@@ -12,10 +12,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet
 from hearth.role.certificates import fixed_addresses
+from hearth.role.tailnet import SUBNET_ROUTER
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
-ROUTER = "subnet_router"  # a guest with this role leads strangers in under its own address
 # Nobody comes from there by a router: the guest itself, and neighbours on the same link (RFC 4291, 2.5.6).
 ALWAYS = (ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("fe80::/10"))
 
@@ -30,7 +30,7 @@ def outside_addresses(fleet: Fleet, further: Iterable[str] = ()) -> tuple[Networ
     Raises:
         HearthError: one is none.
     """
-    own = [str(address) for guest in fleet.with_role(ROUTER) for address in fixed_addresses(guest)]
+    own = [str(address) for guest in fleet.with_role(SUBNET_ROUTER) for address in fixed_addresses(guest)]
     return _networks([*own, *further], "front_outside")
 
 

@@ -138,8 +138,8 @@ def test_port_80_only_where_it_is_redirected() -> None:
 
 
 def test_a_subnet_router_is_outside_by_itself() -> None:
-    home = a_home(guest("tailnet", 41))
-    found = read_settings({"tailscale_routes": {"tailnet": ["192.0.2.0/24"], "one": []}}, home)
+    home = a_home(guest("tailnet", 41, "subnet_router"))
+    found = settings(home)
     assert answers(flows(home, ROLES, found), "192.0.2.41") == DOOR_TLS
     assert answers(flows(home, ROLES, found), "192.0.2.36") > LAN_PORTS
 
