@@ -74,8 +74,7 @@ class Places:
 
 def tailnet_domain(fleet: Fleet) -> str:
     """The tailnet's domain, under which guests have names; empty where the fleet file declares none."""
-    section = getattr(fleet, "tailnet", None)
-    return str(section.domain).strip(".") if section else ""
+    return fleet.tailnet.domain.strip(".") if fleet.tailnet else ""
 
 
 def places(fleet: Fleet, roles: Mapping[str, Role], domain: str = "") -> Places:
