@@ -103,10 +103,13 @@ class FirewallHome:
     def deploy(self) -> list[str]:
         """A run's firewall step; gives the lines of its plan."""
         run = self.run()
-        plan = run.walls.plan("pve")
-        lines = list(plan.lines())
-        if plan.does_something:
-            run.walls.converge("pve", self.said.append)
+        try:
+            plan = run.walls.plan("pve")
+            lines = list(plan.lines())
+            if plan.does_something:
+                run.walls.converge("pve", self.said.append)
+        finally:
+            run.survey.hang_up()
         return lines
 
     def settle(self) -> FirewallHome:
@@ -231,7 +234,7 @@ class Run:
         self.walls = Walls(self)
 
     @cached_property
-    def survey(self) -> Survey:
+    def survey(self) -> VirtualSurvey:
         return VirtualSurvey(self.home, self.walls.enabled)
 
     def address_of(self, guest: Guest) -> str:
@@ -247,13 +250,19 @@ class VirtualSurvey(Survey):
 
         super().__init__(home.fleet, Options(), home.env, find, tuple, walled=walled)
         self._home = home
+        self._prepared: list[Api] = []
 
     def api(self, node: str) -> Api:
         api = super().api(node)
-        if api not in _prepared:
-            _prepared.append(api)
+        if api not in self._prepared:
+            self._prepared.append(api)
             self._prepare(api)
         return api
+
+    def hang_up(self) -> None:
+        """Close the connections, as the end of a process does: hundreds of runs fit in one test then."""
+        for api in self._prepared:
+            api._proxmox._store["session"].close()
 
     def _prepare(self, api: Api) -> None:
         home, ask = self._home, api._ask
@@ -271,6 +280,3 @@ class VirtualSurvey(Survey):
             return ask(method, path, params)
 
         api.clock, api.sleep, api._ask = home.pve.now, sleep, guarded  # type: ignore[method-assign]
-
-
-_prepared: list[Api] = []
