@@ -13,6 +13,8 @@ import pytest
 import requests
 
 from tests.twin.handle import NODE, TwinHandle, new_key, until
+from tests.twin.wall_kit import check, stranger
+from twin.commands import run
 from twin.home import PROJECT
 from twin.state import read_json
 
@@ -159,3 +161,17 @@ def test_a_guest_whose_monitor_is_killed_shows_as_stopped_and_starts(
     until(lambda: twin.api("GET", "/nodes/pve/lxc/245/status/current")["status"] == "stopped" or None)
     twin.task("POST", "/nodes/pve/lxc/245/status/start")
     assert twin.said(address, "hostname") == "ct245"
+
+
+def test_a_port_that_leaves_the_bridge_takes_the_node_from_nobody(twin: TwinHandle) -> None:
+    """As on a real node, whose bridge keeps its MAC."""
+    door = ("tcp", NODE, 8006)
+    with stranger(twin.twin, 77) as machine:
+        ip = ("ip", "-n", twin.twin.netns, "link")
+        run(*ip, "add", "lowest", "address", "00:00:00:00:00:01", "type", "veth", "peer", "name", "other")
+        try:
+            run(*ip, "set", "lowest", "master", "vmbr0", "up")
+            check(machine, [(door, "open")])
+        finally:
+            run(*ip, "del", "lowest")
+        assert machine.knock([door]) == ["open"]
