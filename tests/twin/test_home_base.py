@@ -56,6 +56,7 @@ def refusal(home: Home) -> str:
     return once.stderr
 
 
+@pytest.mark.slow
 def test_the_guest_takes_it_back_itself_where_the_run_is_killed(locked_out: Annex) -> None:
     home = locked_out.home
     # A session from before goes on while sshd lets nobody new in.

@@ -156,6 +156,7 @@ def test_the_nodes_key_can_do_nothing_else(trusted: Home) -> None:
     assert trusted.config("plain")["memory"] == 384
 
 
+@pytest.mark.slow
 def test_a_machines_memory_waits_and_its_disk_grows_at_once(small: Home, tmp_path: Path) -> None:
     home = changed(small, tmp_path, "machine", memory="640 MiB", disk="5 GiB")
     assert home.changes("machine") == {"memory": "restart", "disk": "live"}
@@ -227,6 +228,7 @@ def two_bridges(tmp_path: Path, twin: TwinHandle) -> Iterator[Home]:
     down(state)
 
 
+@pytest.mark.slow
 def test_a_guest_moves_to_another_bridge(two_bridges: Home, tmp_path: Path) -> None:
     home = two_bridges
     home.deploy().went_well()

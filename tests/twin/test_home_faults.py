@@ -63,6 +63,7 @@ def test_a_node_that_is_offline_is_said_before_anything_changes(new: Home) -> No
     converges(new)
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_offline_while_a_guest_is_made(new: Home) -> None:
     new.twin.fault("slow-task", type="vzcreate", seconds=2)
     mark = new.log_size()

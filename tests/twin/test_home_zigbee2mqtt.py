@@ -264,6 +264,7 @@ def test_it_comes_up_without_a_hand_where_the_broker_was_away_at_its_start(zigbe
     zigbee.hears_the_sensor(21.75)
 
 
+@pytest.mark.slow
 def test_a_restarted_guest_brings_it_back(zigbee: Zigbee) -> None:
     zigbee.home.task("POST", zigbee.guest, "/status/shutdown", timeout=60)
     zigbee.home.task("POST", zigbee.guest, "/status/start")

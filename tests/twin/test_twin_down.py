@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,11 @@ from twin.down import down
 from twin.home import PROJECT
 from twin.processes import started_at
 from twin.state import Twin, read_json
+
+
+def slow(*values: str) -> list[Any]:
+    """Further cases of a kind that another case shows already."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def machine() -> dict[str, set[str]]:
@@ -98,7 +104,8 @@ def test_up_and_down_leave_the_machine_as_it_was(other: Twin, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "victim", ["api", "proxy-outside", "proxy-inside", "node-ssh", "monitor", "init", "all"]
+    "victim",
+    ["monitor", "all", *slow("api", "proxy-outside", "proxy-inside", "node-ssh", "init")],
 )
 def test_down_after_a_kill_leaves_nothing(other: Twin, tmp_path: Path, victim: str) -> None:
     bring_up(other)
@@ -121,7 +128,9 @@ def test_down_after_a_kill_leaves_nothing(other: Twin, tmp_path: Path, victim: s
     gone(other, people)
 
 
-@pytest.mark.parametrize("mark", ["state.json", "mounts-ready", "proxy-outside.conf", "private/pve.crt"])
+@pytest.mark.parametrize(
+    "mark", ["mounts-ready", *slow("state.json", "proxy-outside.conf", "private/pve.crt")]
+)
 def test_up_that_was_killed_is_finished_by_up_and_removed_by_down(other: Twin, mark: str) -> None:
     process = subprocess.Popen(command(other, "up"), stdout=subprocess.DEVNULL, cwd=PROJECT)
     until(lambda: (other.dir / mark).exists() or process.poll() is not None or None)
@@ -134,7 +143,7 @@ def test_up_that_was_killed_is_finished_by_up_and_removed_by_down(other: Twin, m
     gone(other, people)
 
 
-@pytest.mark.parametrize("role", ["proxy-outside", "proxy-inside"])
+@pytest.mark.parametrize("role", ["proxy-inside", *slow("proxy-outside")])
 def test_what_a_killed_up_started_and_could_not_remember_is_ended_by_the_next(other: Twin, role: str) -> None:
     """It holds the port that its successor needs."""
     bring_up(other)
