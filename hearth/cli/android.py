@@ -18,7 +18,7 @@ from hearth.fleet.model import Fleet
 from hearth.phones.bundle import Parcel, sealed
 from hearth.phones.keeper import Added, Keeper
 from hearth.phones.page import page
-from hearth.phones.places import places, tailnet_domain
+from hearth.phones.places import places
 from hearth.phones.registry import Phones, load_phones, phones_file
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
@@ -58,7 +58,7 @@ def add(
     """
     keys = tuple(check_recipient(text) for text in recipients)
     fleet = home.load_fleet()
-    where = places(fleet, load_roles(home.project / "roles"), tailnet_domain(fleet))
+    where = places(fleet, load_roles(home.project / "roles"))
     store = home.secrets
     authority = Authority(store)
     added = Keeper(_file(home), store, authority).add(name, renew, biometric)

@@ -11,6 +11,7 @@ from hearth.errors import HearthError
 from hearth.fleet.model import Fleet, Guest
 from hearth.role.certificates import FRONT_DOOR, fixed_addresses, host_names
 from hearth.role.declaration import Port, Role
+from hearth.role.tailnet import tailnet_name
 
 HOME_ASSISTANT, BROKER = "home_assistant.web", "mosquitto.mqtts"
 # The app for phones opens such links, and asks for a login (home-assistant/android#5425). The part behind `#`
@@ -72,24 +73,18 @@ class Places:
         return tuple(dict.fromkeys(found))
 
 
-def tailnet_domain(fleet: Fleet) -> str:
-    """The tailnet's domain, under which guests have names; empty where the fleet file declares none."""
-    return fleet.tailnet.domain.strip(".") if fleet.tailnet else ""
-
-
-def places(fleet: Fleet, roles: Mapping[str, Role], domain: str = "") -> Places:
+def places(fleet: Fleet, roles: Mapping[str, Role]) -> Places:
     """Where a phone finds what it may use: every TLS port for the LAN, by the front door where there is one.
 
     Args:
         fleet: the guests.
         roles: the catalogue.
-        domain: the tailnet's (`tailnet_domain`); empty where there is none.
 
     Raises:
         HearthError: nothing of the fleet can be reached.
     """
     services = [
-        _service(f"{name}.{port.name}", port, _guests(fleet, name, port), fleet, domain)
+        _service(f"{name}.{port.name}", port, _guests(fleet, name, port), fleet)
         for name, role in roles.items()
         for port in role.provides
         if port.tls and port.audience == "lan" and fleet.with_role(name)
@@ -109,11 +104,11 @@ def _guests(fleet: Fleet, role: str, port: Port) -> Sequence[Guest]:
     return doors or fleet.with_role(role)
 
 
-def _service(name: str, port: Port, guests: Sequence[Guest], fleet: Fleet, domain: str) -> Service:
+def _service(name: str, port: Port, guests: Sequence[Guest], fleet: Fleet) -> Service:
     fixed = [str(address) for guest in guests for address in _of_a_guest(guest)]
     # A phone is in nobody's search domain: the bare name would lead nowhere.
     named = [name for guest in guests for name in host_names(guest, fleet) if "." in name]
-    tailnet = tuple(f"{guest.name}.{domain}" for guest in guests) if domain else ()
+    tailnet = tuple(found for guest in guests if (found := tailnet_name(guest, fleet)))
     return Service(name, port.number, port.behind is not None, (*fixed, *named), tailnet)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from conftest import Home, container
 
 from hearth.deploy.node_token import make_next, remove_old
 from hearth.deploy.rotation import advance, finish
@@ -17,6 +16,7 @@ from hearth.fleet.model import Node
 from hearth.proxmox import api as api_module
 from hearth.secrets import SecretStore
 from hearth.secrets.rotation import Rotation, encode, entry_of
+from tests.api.run.conftest import Home, container
 from twin.pve import Pve
 
 TOKEN = "proxmox/token"

@@ -14,10 +14,12 @@ from typing import Any
 
 from role_kit import FakeRun
 
+from hearth.fleet.model import Fleet, Tailnet
 from hearth.phones import credentials
 from hearth.phones.bundle import Parcel, contents
 from hearth.phones.places import places
 from hearth.phones.registry import Phone
+from hearth.role.tailnet import TAILSCALE
 
 TAILNET = "tail.example"
 
@@ -26,8 +28,17 @@ def a_parcel(run: FakeRun, name: str = "anna", **phone: Any) -> Parcel:
     """A phone of a fleet, with new credentials; it is not listed yet."""
     given = credentials.new(run.secrets, run.authority, name)
     listed = Phone(serial=given.serial, until=given.until, **phone)
-    where = places(run.fleet, run.roles, TAILNET)
+    where = places(in_a_tailnet(run.fleet), run.roles)
     return Parcel(name, listed, given, where, run.authority.ca_pem, run.authority.pins())
+
+
+def in_a_tailnet(fleet: Fleet, *but: str) -> Fleet:
+    """The fleet, its guests joined to a tailnet but those named."""
+    guests = tuple(
+        guest if guest.name in but else guest.model_copy(update={"roles": (*guest.roles, TAILSCALE)})
+        for guest in fleet.guests
+    )
+    return fleet.model_copy(update={"guests": guests, "tailnet": Tailnet(domain=TAILNET)})
 
 
 def listed(run: FakeRun, parcel: Parcel) -> None:

@@ -11,20 +11,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import zxingcpp
-from phones_kit import TAILNET, TODAY, Handset, a_parcel, openssl, pin_of
+from phones_kit import TAILNET, TODAY, Handset, a_parcel, in_a_tailnet, openssl, pin_of
 from role_kit import FakeRun, dual, fleet, guest
 
 from hearth.errors import HearthError
 from hearth.phones.bundle import Parcel, contents, opened, sealed
 from hearth.phones.credentials import kept
 from hearth.phones.page import codes, page
-from hearth.phones.places import places, tailnet_domain
+from hearth.phones.places import places
 from hearth.secrets import Secret, age
 
 
@@ -119,7 +118,7 @@ def test_a_home_without_home_assistant_or_broker_has_no_part_of_them() -> None:
     assert "mqtt" not in found
     assert "home_assistant" not in found
     with pytest.raises(HearthError, match="where a phone finds the home"):
-        places(fleet(guest("data", 139)), a_home().roles, TAILNET)
+        places(fleet(guest("data", 139)), a_home().roles)
 
 
 def test_without_a_tailnet_there_are_the_addresses_at_home(run: FakeRun) -> None:
@@ -128,9 +127,10 @@ def test_without_a_tailnet_there_are_the_addresses_at_home(run: FakeRun) -> None
     assert set(found.hosts) == {*door, *vault}
 
 
-def test_the_tailnets_domain_is_the_fleet_files(run: FakeRun) -> None:
-    assert tailnet_domain(run.fleet) == ""
-    assert tailnet_domain(SimpleNamespace(tailnet=SimpleNamespace(domain="tail.example."))) == TAILNET  # type: ignore[arg-type]
+def test_a_guest_that_is_in_no_tailnet_has_no_name_there(run: FakeRun) -> None:
+    found = places(in_a_tailnet(run.fleet, "security"), run.roles).hosts
+    assert f"home-assistant.{TAILNET}" in found
+    assert f"security.{TAILNET}" not in found
 
 
 # ---------------------------------------------------------------------------------- the client's certificate
