@@ -45,9 +45,7 @@ class TwinPve(RealPve):
     async def _answer(self, request: Any, handler: Any, generic: Any, path_node: Any) -> Any:
         response = await super()._answer(request, handler, generic, path_node)
         if request.method == "GET":
-            self.files.write(
-                self.everyone()
-            )  # who hears that a task has ended finds what it made
+            self.files.write(self.everyone())  # who hears that a task has ended finds what it made
         else:
             self.keep()
         return response
