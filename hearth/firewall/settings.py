@@ -9,7 +9,7 @@ from typing import Any
 
 from hearth.errors import HearthError
 from hearth.firewall.sources import Address, Network, collapsed
-from hearth.fleet.model import Fleet
+from hearth.fleet.model import Fleet, Guest
 from hearth.role.certificates import fixed_addresses
 from hearth.role.tailnet import SUBNET_ROUTER
 
@@ -53,14 +53,14 @@ def read_settings(values: Mapping[str, Any], fleet: Fleet, own: Iterable[Address
         return _networks(f"firewall_{name}", values.get(f"firewall_{name}", []), fleet)
 
     # Whoever comes through a subnet router wears its address (SNAT).
-    routers = [guest.name for guest in fleet.with_role(SUBNET_ROUTER)]
+    routers = fleet.with_role(SUBNET_ROUTER)
     redirects = values.get("front_redirect") or {}
     return Settings(
         management=networks("management"),
         own=collapsed(own),
         lan=networks("lan"),
         iot=networks("iot"),
-        outside=collapsed((*networks("outside"), *_addresses(fleet, "firewall_outside", routers))),
+        outside=collapsed((*networks("outside"), *_addresses("firewall_outside", routers))),
         redirects=dict(redirects),
     )
 
@@ -100,8 +100,9 @@ def _meant(name: str, word: str, fleet: Fleet) -> Iterable[Network | Address]:
     for network in fleet.networks:
         if network.name == word:
             return [subnet for subnet in (network.subnet, network.subnet6) if subnet is not None]
-    if any(guest.name == word for guest in fleet.guests):
-        return _addresses(fleet, name, [word])
+    for guest in fleet.guests:
+        if guest.name == word:
+            return _addresses(name, [guest])
     try:
         return [ip_network(word) if "/" in word else ip_address(word)]
     except ValueError as error:
@@ -109,15 +110,13 @@ def _meant(name: str, word: str, fleet: Fleet) -> Iterable[Network | Address]:
         raise HearthError(f"use {name}", reason, f"{error}") from None
 
 
-def _addresses(fleet: Fleet, name: str, guests: Iterable[str]) -> tuple[Address, ...]:
+def _addresses(name: str, guests: Iterable[Guest]) -> tuple[Address, ...]:
     found: list[Address] = []
     for guest in guests:
-        if not any(each.name == guest for each in fleet.guests):
-            raise HearthError(f"use {name}", f"the fleet has no guest {guest!r}")
-        own = fixed_addresses(fleet.guest(guest))
+        own = fixed_addresses(guest)
         if not own:
             raise HearthError(
-                f"use {name}", f"guest {guest} has no fixed address", "give it one in the fleet file"
+                f"use {name}", f"guest {guest.name} has no fixed address", "give it one in the fleet file"
             )
         found += own
     return tuple(found)
