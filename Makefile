@@ -2,8 +2,10 @@
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+NICE := nice -n 5
+MARKS := not slow and not long
 
-.PHONY: demo test test-all test-long lint twin-up twin-down setup
+.PHONY: demo test test-all test-long tier-here tier-twin lint twin-up twin-down setup
 
 setup: $(STAMP)
 
@@ -14,14 +16,21 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml bin/setup
 demo: setup
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bin/demo
 
-# Two processes where nothing is shared; one twin for all that needs real guests. tests/verify runs in there.
+# What needs no guests runs beside the twin, which waits a lot; it is shown when it has ended.
 test: setup
-	$(PYTHON) -m pytest -m "not slow and not long" -n 2 --dist loadfile tests/unit tests/api tests/live
-	$(PYTHON) -m pytest -m "not slow and not long" tests/twin
+	$(MAKE) --no-print-directory -j 2 -k MARKS="not slow and not long" tier-here tier-twin
 
 test-all: setup lint
-	$(PYTHON) -m pytest -m "not long" -n 2 --dist loadfile tests/unit tests/api tests/live
-	$(PYTHON) -m pytest -m "not long" tests/twin
+	$(MAKE) --no-print-directory -j 2 -k MARKS="not long" tier-here tier-twin
+
+# Two processes where nothing is shared.
+tier-here:
+	@log=$$(mktemp); trap 'rm -f '$$log EXIT; $(NICE) $(PYTHON) -m pytest -m "$(MARKS)" -n 2 --dist loadfile tests/unit tests/api tests/live \
+		>$$log 2>&1; code=$$?; cat $$log; exit $$code
+
+# One twin for all that needs real guests. tests/verify runs in there.
+tier-twin:
+	$(PYTHON) -m pytest -m "$(MARKS)" tests/twin
 
 # Services stopped, killed, updated and rolled back, one after the other: an hour or more.
 test-long: setup
