@@ -1,10 +1,11 @@
-"""SSH to a node, for the forced command that sets the root-only keys and nothing else."""
+"""SSH to a node, for the forced command that does what the API cannot, and nothing else."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from paramiko import BadHostKeyException, PKey, SSHClient, SSHException
 
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     from hearth.known_hosts import KnownHosts
 
 CONNECT_TIMEOUT = 10.0  # seconds
-COMMAND_TIMEOUT = 60.0  # seconds; `pct set` waits up to 10 s for a lock
+COMMAND_TIMEOUT = 60.0  # seconds of silence while it answers; `pct set` waits up to 10 s for a lock
 Answer = tuple[int, str, str]
 
 
-def node_runner(node: Node, key: PKey, known: KnownHosts) -> Callable[[Sequence[str]], Answer]:
-    """A function that runs an argv on a node and gives exit code, stdout and stderr.
+class Runner(Protocol):
+    """Runs an argv on a node with this on its standard input; gives exit code, stdout and stderr."""
+
+    def __call__(self, argv: Sequence[str], stdin: str = "") -> Answer:
+        """Run it, and wait for its end."""
+
+
+def node_runner(node: Node, key: PKey, known: KnownHosts) -> Runner:
+    """A function that runs an argv on a node.
 
     Each call is a connection of its own: there are few, minutes apart.
 
@@ -33,13 +41,16 @@ def node_runner(node: Node, key: PKey, known: KnownHosts) -> Callable[[Sequence[
         HearthError: the node cannot be reached, or refuses the key.
     """
 
-    def run(argv: Sequence[str]) -> Answer:
+    def run(argv: Sequence[str], stdin: str = "") -> Answer:
         with SSHClient() as client:
             client.set_missing_host_key_policy(known.policy())
             if known.path.exists():
                 client.load_host_keys(str(known.path))
             _connect(client, node, key, known)
-            _, out, err = client.exec_command(shlex.join(argv), timeout=COMMAND_TIMEOUT)
+            into, out, err = client.exec_command(shlex.join(argv), timeout=COMMAND_TIMEOUT)
+            with suppress(OSError):  # it may have refused already
+                into.write(stdin)
+                into.channel.shutdown_write()
             code = out.channel.recv_exit_status()
             return code, out.read().decode(errors="replace"), err.read().decode(errors="replace")
 
@@ -64,5 +75,5 @@ def _connect(client: SSHClient, node: Node, key: PKey, known: KnownHosts) -> Non
         raise HearthError(
             f"reach node {node.name} by SSH at {address}:{node.ssh.port}",
             str(error) or type(error).__name__,
-            "the root-only keys of a guest go this way; `hearth doctor` says how to install the key",
+            "what no API token may do goes this way; `hearth doctor` says how to install the key",
         ) from error

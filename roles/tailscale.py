@@ -9,10 +9,10 @@ from __future__ import annotations
 from hearth.ops import apt, fetched, files, release, shell, systemd, tailscale
 from hearth.ops.fetched import Source
 from hearth.ops.files import File
-from hearth.ops.tailscale import Entry, Settings
 from hearth.role.declaration import Directory, Need, Port, Role
 from hearth.role.here import Here
 from hearth.role.tailnet import advertised, has_tun, server_url, tailnet_of
+from hearth.tailnet.membership import Entry, Settings
 
 APP = "tailscale"
 USER = "tailscale"

@@ -41,20 +41,30 @@ def trust(twin: Twin, public: str) -> str:
     """Do what an admin does once: let a key run Hearth's wrapper, and nothing else; returns the line.
 
     Args:
-        public: an OpenSSH public key.
+        public: an OpenSSH public key, or the line that `hearth node-key --line` says.
 
     Raises:
         HearthError: it is not one.
     """
-    key = public.strip()
+    options, key = _split(public.strip())
     if len(key.splitlines()) != 1 or not key.startswith(("ssh-", "ecdsa-", "sk-")):
         raise HearthError("trust the node key", "that is no OpenSSH public key")
-    line = f'restrict,command="{WRAPPER}" {key}'
-    known = twin.node_keys.read_text() if twin.node_keys.exists() else ""
-    if key.split()[1] not in known:
-        with twin.node_keys.open("a") as keys:
-            keys.write(line + "\n")
+    known = twin.node_keys.read_text().splitlines() if twin.node_keys.exists() else []
+    others = [line for line in known if key.split()[1] not in line]
+    line = f"{options}{key}"
+    if line not in known:
+        # In place: the node's own authorized_keys is a link to it.
+        twin.node_keys.write_text("".join(f"{text}\n" for text in [*others, line]))
     return line
+
+
+def _split(public: str) -> tuple[str, str]:
+    """The options of a line of ours (those of a plain key: the wrapper without more) and the key."""
+    plain = f'restrict,command="{WRAPPER}" '
+    for options in (plain, plain.replace('" ', ' --tailnet" ')):
+        if public.startswith(options):
+            return options, public.removeprefix(options)
+    return plain, public
 
 
 def _config(twin: Twin, home: Home, key: Path) -> str:
@@ -89,4 +99,9 @@ def _install_tools(twin: Twin) -> None:
         .replace("#!/usr/bin/python3 -I\n", f"#!{sys.executable} -I\n", 1),
     }
     for path, text in texts.items():
-        run(*enter(twin, "sh", "-c", 'cat > "$0" && chmod 755 "$0"', path), stdin=text)
+        install(twin, path, text)
+
+
+def install(twin: Twin, path: str, text: str) -> None:
+    """Have a program on the node: below /usr/sbin or /usr/local/sbin, where only the twin sees it."""
+    run(*enter(twin, "sh", "-c", 'cat > "$0" && chmod 755 "$0"', path), stdin=text)

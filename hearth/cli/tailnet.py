@@ -10,11 +10,12 @@ import click
 
 from hearth.doctor.examine import Home
 from hearth.errors import HearthError
+from hearth.fleet.model import Fleet
 from hearth.role.catalogue import load_roles
 from hearth.role.coordination import access_for
+from hearth.role.tailnet import member_names
 from hearth.tailnet import Access, Api, Device, connect, members, policy, status
 
-ROLE = "tailscale"  # the role that brings a guest into the tailnet
 HEAD = ("GUEST", "DEVICE", "ADDRESSES", "ONLINE", "LAST SEEN", "KEY", "ROUTES", "TAGS")
 
 
@@ -29,9 +30,7 @@ def tailnet() -> None:
 def show_status(home: Home, as_json: bool) -> int:
     """Compare the tailnet's devices with the fleet. Changes nothing; exits 0 when all is well."""
     fleet = home.load_fleet()
-    expected = [guest.name for guest in fleet.with_role(ROLE)]
-    known = [*(guest.name for guest in fleet.guests), *(node.name for node in fleet.nodes)]
-    found = status.rows(_api(home).devices(), expected, known, datetime.now(UTC))
+    found = status.rows(_api(home).devices(), member_names(fleet), _known(fleet), datetime.now(UTC))
     well = status.all_well(found)
     if as_json:
         click.echo(json.dumps({"well": well, "devices": [row.to_json() for row in found]}, indent=2))
@@ -115,14 +114,13 @@ def show_policy(home: Home, do_apply: bool, over: str, show: bool) -> int:
 @click.argument("names", nargs=-1)
 @click.pass_obj
 def prune(home: Home, yes: bool, names: tuple[str, ...]) -> int:
-    """Remove devices of guests that are no longer in the fleet: ours by their tag, and offline.
+    """Remove devices of guests that are no longer in the fleet, and of nodes that no longer ask: ours by
+    their tag, and offline.
 
-    NAMES are devices to remove although they are online; each must be one of ours that no guest has.
+    NAMES are devices to remove although they are online; each must be one of ours that nobody here has.
     """
-    fleet = home.load_fleet()
-    known = [*(guest.name for guest in fleet.guests), *(node.name for node in fleet.nodes)]
     api = _api(home)
-    going, staying = members.to_prune(members.left_over(api.devices(), known), names)
+    going, staying = members.to_prune(members.left_over(api.devices(), _known(home.load_fleet())), names)
     for device in staying:
         click.echo(f"stays: {device.name} is online; name it to remove it")
     for device in going:
@@ -136,6 +134,11 @@ def prune(home: Home, yes: bool, names: tuple[str, ...]) -> int:
         api.delete(device.id)
     click.echo(f"removed {len(going)}")
     return 0
+
+
+def _known(fleet: Fleet) -> tuple[str, ...]:
+    """Names that may be there: every guest's, and those of nodes that ask."""
+    return (*(guest.name for guest in fleet.guests), *member_names(fleet))
 
 
 def _api(home: Home) -> Api:

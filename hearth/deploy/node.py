@@ -1,4 +1,5 @@
-"""The node itself: what it must hold before its guests can be made, and its firewall once they are there."""
+"""The node itself: what it must hold before its guests can be made, its firewall once they are there, and its
+place in the tailnet once somebody coordinates it."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pyinfra import context
 from pyinfra.api import FunctionCommand, operation
 
 from hearth import run as runs
+from hearth.deploy import node_tailnet
 from hearth.deploy.outcome import told
 
 
@@ -24,15 +26,28 @@ def prepare() -> None:
 
 
 def firewall() -> None:
-    """Have Proxmox's firewall as the flows want it, where group_data says so. Nothing on guests.
+    """Have Proxmox's firewall as the flows want it, where the fleet file says so. Nothing on guests.
 
     Raises:
         HearthError: a value of group_data means nothing, or the node cannot be asked. Nothing was changed.
     """
     run = runs.current()
-    if not run.is_guest(context.host.name) and run.walls.enabled:
+    if not run.is_guest(context.host.name) and run.fleet.firewall:
         run.walls.plan(context.host.name)
         walled(name="Firewall as the flows want it")
+
+
+def tailnet() -> None:
+    """Have this node in the tailnet, where the fleet file asks for it. Nothing on guests.
+
+    Raises:
+        HearthError: a value of group_data means nothing. Nothing was changed.
+    """
+    run = runs.current()
+    if not run.is_guest(context.host.name) and run.tailnet_nodes.asks(context.host.name):
+        node_tailnet.prepared(name="Have Tailscale on the node")
+        node_tailnet.joined(name="Join the tailnet")
+        node_tailnet.settled(name="Keep Tailscale's settings")
 
 
 @operation()

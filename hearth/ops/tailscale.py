@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
@@ -17,61 +15,21 @@ from hearth import run as runs
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
 from hearth.role.coordination import access_for
+from hearth.secrets import Secret
 from hearth.tailnet import Api, connect, joining, members
 from hearth.tailnet.members import missing_routes
-
-STATUS = "tailscale status --json --peers=false"
-PREFS = "tailscale debug prefs"
-IN = ("Running", "Starting", "Stopped")  # ipn.State of tailscale.com: it has a node key that was accepted
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `tailscale set` keeps (tailscale.com/docs/reference/tailscale-cli)."""
-
-    hostname: str
-    accept_dns: bool = False
-    accept_routes: bool = False
-    routes: tuple[str, ...] = ()
-    ssh: bool = False
-
-    def flags(self) -> dict[str, str]:
-        """Every setting as a flag of `tailscale set` and `tailscale up`."""
-        return {
-            "hostname": self.hostname,
-            "accept-dns": _word(self.accept_dns),
-            "accept-routes": _word(self.accept_routes),
-            "advertise-routes": ",".join(self.routes),
-            "ssh": _word(self.ssh),
-        }
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"
-
-
-@dataclass(frozen=True)
-class Membership:
-    """How a guest stands in the tailnet.
-
-    Args:
-        backend: tailscaled's state: "NoState" where it does not run, "NeedsLogin", "Running", ...
-        name: its MagicDNS name, without the dot at the end; empty before it joined.
-        carries: the networks that it may carry for others, as the server approved them.
-        server: the coordination server that it is told to use.
-        settings: its flags, as `Settings.flags` has them.
-    """
-
-    backend: str = "NoState"
-    name: str = ""
-    carries: tuple[str, ...] = ()
-    server: str = ""
-    settings: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def joined(self) -> bool:
-        """It is in a tailnet."""
-        return self.backend in IN
+from hearth.tailnet.membership import (
+    PREFS,
+    STATUS,
+    Entry,
+    Membership,
+    Settings,
+    differing,
+    let_in,
+    membership,
+    must_be_in,
+    wrong,
+)
 
 
 class Member(FactBase[Membership]):
@@ -86,85 +44,6 @@ class Member(FactBase[Membership]):
 
     def process(self, output: list[str]) -> Membership:
         return membership("\n".join(output))
-
-
-def membership(text: str) -> Membership:
-    """Read the answers of STATUS and PREFS, one after the other.
-
-    Args:
-        text: two JSON documents (ipn/ipnstate.Status, ipn.Prefs); anything else counts as no answer.
-    """
-    decoder = json.JSONDecoder()
-    try:
-        status, end = decoder.raw_decode(text)
-        prefs, _ = decoder.raw_decode(text[end:].lstrip())
-    except ValueError:
-        return Membership()
-    own = status.get("Self") or {}
-    settings = Settings(
-        str(prefs.get("Hostname") or ""),
-        bool(prefs.get("CorpDNS")),
-        bool(prefs.get("RouteAll")),
-        tuple(prefs.get("AdvertiseRoutes") or ()),
-        bool(prefs.get("RunSSH")),
-    )
-    return Membership(
-        str(status.get("BackendState") or "NoState"),
-        str(own.get("DNSName") or "").rstrip("."),
-        tuple(own.get("AllowedIPs") or ()),
-        str(prefs.get("ControlURL") or ""),
-        settings.flags(),
-    )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How a guest comes into the tailnet.
-
-    Args:
-        settings: what it joins with; `settings.hostname` is its name.
-        server: URL of the coordination server.
-        domain: the tailnet's MagicDNS domain.
-        lives: seconds for which the key to join holds.
-        within: seconds for joining.
-    """
-
-    settings: Settings
-    server: str
-    domain: str
-    lives: int = 300
-    within: int = 60
-
-    @property
-    def name(self) -> str:
-        """Its full MagicDNS name."""
-        return f"{self.settings.hostname}.{self.domain}"
-
-
-def wrong(now: Membership, entry: Entry) -> str:
-    """Why a guest that has joined is not where it should be; empty where it is.
-
-    Args:
-        now: how it stands.
-        entry: where it should be.
-    """
-    if now.server.rstrip("/") != entry.server:
-        return f"it is in the tailnet of {now.server}, not of {entry.server}"
-    if now.settings.get("hostname") != entry.settings.hostname:
-        return ""  # its name follows from a setting, which `settled` puts right
-    if now.backend == "Running" and now.name and now.name != entry.name:
-        return f"its name there is {now.name}, not {entry.name}"
-    return ""
-
-
-def differing(now: Membership, wanted: Settings) -> dict[str, str]:
-    """The flags of `tailscale set` that are to be given: those that differ, routes in any order."""
-
-    def same(flag: str, value: str) -> bool:
-        found = now.settings.get(flag, "")
-        return sorted(found.split(",")) == sorted(value.split(","))
-
-    return {flag: value for flag, value in wanted.flags().items() if not same(flag, value)}
 
 
 def command(verb: str, flags: dict[str, str]) -> str:
@@ -264,28 +143,17 @@ def api_of_run() -> Api:
 def _join(state: Any, host: Any, entry: Entry) -> None:
     now = host.get_fact(Member)
     if not now.joined:
-        _let_in(host, api_of_run(), entry)
+        let_in(api_of_run(), entry, lambda key: _up(host, entry, key), host.log)
         now = host.get_fact(Member)
-    reason = wrong(now, entry) or ("" if now.joined else f"tailscaled says {now.backend}")
-    if reason:
-        remedy = "see docs/tailnet-guests.md, In the wrong tailnet, or under a wrong name"
-        raise HearthError(f"have {host.name} in the tailnet", reason, remedy)
+    must_be_in(host.name, now, entry)
 
 
-def _let_in(host: Any, api: Api, entry: Entry) -> None:
-    name = entry.settings.hostname
-    for device in joining.forget_old(api, name):
-        host.log(f"forgot the device {device.name} (id {device.id}): this guest, before it was made anew")
-    key = joining.join_key(api, name, seconds=entry.lives)
+def _up(host: Any, entry: Entry, key: Secret) -> str:
     flags = {**entry.settings.flags(), "login-server": entry.server, "timeout": f"{entry.within}s"}
     # On standard input: no list of processes and no disk ever holds it.
     line = f"{command('up', flags)} --reset --auth-key=file:/dev/stdin"
-    how = {"_stdin": key.secret.reveal(), "_timeout": entry.within + 30}
-    worked, output = host.connector.run_shell_command(line, **how)
-    if not worked:
-        api.revoke_key(key.id)
-        raise HearthError(f"join {host.name} to the tailnet", output.stderr or "tailscale gave no reason")
-    joining.assert_named(api, name)
+    worked, output = host.connector.run_shell_command(line, _stdin=key.reveal(), _timeout=entry.within + 30)
+    return "" if worked else str(output.stderr or "tailscale gave no reason")
 
 
 @told

@@ -17,6 +17,7 @@ from hearth.proxmox import properties
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
 BY_ID = "/dev/serial/by-id/"
 WRAPPER = "/usr/local/sbin/hearth-node"  # where node_wrapper.py is installed
+TAILNET = " --tailnet"  # after it, in the line of a key that may bring the node itself into the tailnet
 TOOLS: dict[Kind, str] = {"lxc": "pct", "vm": "qm"}
 
 
@@ -96,12 +97,16 @@ class NodeShell:
         return out
 
 
-def authorized_line(public: str) -> str:
+def authorized_line(public: str, tailnet: bool = False) -> str:
     """The line for the node's authorized_keys: this key may run the wrapper and nothing else (sshd(8)).
 
     `restrict` forbids a terminal, forwarding of ports, agents and X11, tunnels, and ~/.ssh/rc.
+
+    Args:
+        public: the key, as a `.pub` file has it.
+        tailnet: it may bring the node itself into the tailnet, too.
     """
-    return f'restrict,command="{WRAPPER}" {public}'
+    return f'restrict,command="{WRAPPER}{TAILNET if tailnet else ""}" {public}'
 
 
 _INSTALL = "is the wrapper installed on the node? `hearth doctor` says how"

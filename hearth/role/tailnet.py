@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from hearth.errors import HearthError
-from hearth.fleet.model import Fleet, Guest, Tailnet
+from hearth.fleet.model import Fleet, Guest, Node, Tailnet
 from hearth.role.declaration import Role
 
 TAILSCALE, HEADSCALE, SUBNET_ROUTER = "tailscale", "headscale", "subnet_router"
@@ -39,6 +39,17 @@ def tailnet_name(guest: Guest, fleet: Fleet) -> str | None:
     return f"{guest.name}.{fleet.tailnet.domain}" if fleet.tailnet and joined(guest) else None
 
 
+def node_name(node: Node) -> str:
+    """A node's name in the tailnet, where names are in small letters."""
+    return node.name.lower()
+
+
+def member_names(fleet: Fleet) -> tuple[str, ...]:
+    """Who of the fleet should be in the tailnet: guests with the role, and nodes that ask."""
+    guests = [guest.name for guest in fleet.with_role(TAILSCALE)]
+    return (*guests, *(node_name(node) for node in fleet.nodes if node.tailnet))
+
+
 def has_tun(guest: Guest) -> bool:
     """True where the kernel can carry the tailnet; elsewhere tailscaled carries it in user space."""
     return guest.kind == "vm" or guest.tun
@@ -69,6 +80,14 @@ def api_url(fleet: Fleet, roles: Mapping[str, Role]) -> str | None:
         return None
     port = roles[HEADSCALE].port("web").number
     return f"https://{found.address}{'' if port == HTTPS else f':{port}'}"
+
+
+def server_host(fleet: Fleet) -> tuple[str, str] | None:
+    """Name and address of the fleet's own headscale, where its URL has a name that only the fleet knows."""
+    found = next(iter(fleet.with_role(HEADSCALE)), None)
+    if found is None or tailnet_of(fleet).server:
+        return None
+    return own_name(found, fleet), str(found.address)
 
 
 def own_name(guest: Guest, fleet: Fleet) -> str:

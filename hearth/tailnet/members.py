@@ -77,7 +77,7 @@ def left_over(devices: Iterable[Device], names: Collection[str], tag: str = TAG)
 
     Args:
         devices: all of the tailnet.
-        names: the fleet's guests and nodes.
+        names: the fleet's guests, and the nodes that ask.
         tag: our tag.
     """
     known = {name.lower() for name in names}

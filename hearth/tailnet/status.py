@@ -16,10 +16,10 @@ SOON: Final = timedelta(days=14)
 
 @dataclass(frozen=True)
 class Row:
-    """A guest, or a device that is no guest's.
+    """A guest or node, or a device that is nobody's.
 
     Args:
-        guest: the guest's name; empty for a stranger.
+        guest: the guest's or node's name; empty for a stranger.
         device: its device, where there is one.
         wrong: what is not as it should be.
     """
@@ -59,12 +59,12 @@ def rows(
     now: datetime,
     tag: str = TAG,
 ) -> list[Row]:
-    """A row for every guest that should be in the tailnet, then one for every device of ours that is none's.
+    """A row for everybody that should be in the tailnet, then one for every device of ours that is nobody's.
 
     Args:
         devices: all of the tailnet.
-        expected: the guests that should be in it.
-        known: names that may be in it besides: the other guests, the nodes.
+        expected: the guests and nodes that should be in it.
+        known: names that may be in it besides: the other guests.
         now: the time, UTC.
         tag: our tag.
     """
@@ -125,7 +125,7 @@ def _device(device: Device, now: datetime) -> list[str]:
 def _stranger(device: Device, names: Collection[str]) -> str:
     if device.hostname.lower() in {name.lower() for name in names}:
         return f"an old device of {device.hostname}"
-    return "wears our tag, and is no guest of the fleet"
+    return "wears our tag, and is no guest of the fleet and no node that asks"
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -18,7 +18,6 @@ from hearth import run as runs
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet, Guest, Tailnet
 from hearth.ops import tailscale
-from hearth.ops.tailscale import Entry, Membership, Settings
 from hearth.role.catalogue import load_roles
 from hearth.role.certificates import certificate_for
 from hearth.role.here import Here
@@ -26,6 +25,7 @@ from hearth.role.order import in_order
 from hearth.role.tailnet import VENDOR, advertised, api_url, has_tun, server_url, tailnet_name
 from hearth.secrets import Secret
 from hearth.tailnet import Device, JoinKey
+from hearth.tailnet.membership import Entry, Membership, Settings, differing, membership, wrong
 from roles import tailscale as role
 
 ROLES = load_roles(PROJECT / "roles")
@@ -111,7 +111,7 @@ def answers(**changes: Any) -> str:
 
 
 def test_both_answers_are_read() -> None:
-    now = tailscale.membership(answers())
+    now = membership(answers())
     assert (now.backend, now.name, now.server, now.joined) == ("Running", f"comms.{DOMAIN}", SERVER, True)
     assert now.carries == ("100.64.0.1/32", "192.168.1.0/24")
     assert now.settings == Settings("comms", routes=("192.168.1.0/24",)).flags()
@@ -119,16 +119,16 @@ def test_both_answers_are_read() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", '{"BackendState": "Running"}', "failed to connect to tailscaled"])
 def test_no_answer_is_nothing(text: str) -> None:
-    assert tailscale.membership(text) == Membership()
-    assert not tailscale.membership(text).joined
+    assert membership(text) == Membership()
+    assert not membership(text).joined
 
 
 def test_only_what_differs_is_set() -> None:
-    now = tailscale.membership(answers(RunSSH=True, AdvertiseRoutes=["fd00::/64", "192.168.1.0/24"]))
+    now = membership(answers(RunSSH=True, AdvertiseRoutes=["fd00::/64", "192.168.1.0/24"]))
     wanted = Settings("comms", routes=("192.168.1.0/24", "fd00::/64"))
-    assert tailscale.differing(now, wanted) == {"ssh": "false"}
-    assert tailscale.differing(now, Settings("comms")) == {"ssh": "false", "advertise-routes": ""}
-    assert tailscale.differing(tailscale.membership(answers()), Settings("x", True, True)) == {
+    assert differing(now, wanted) == {"ssh": "false"}
+    assert differing(now, Settings("comms")) == {"ssh": "false", "advertise-routes": ""}
+    assert differing(membership(answers()), Settings("x", True, True)) == {
         "hostname": "x",
         "accept-dns": "true",
         "accept-routes": "true",
@@ -154,7 +154,7 @@ def stands(backend: str, name: str, server: str = SERVER, hostname: str = "comms
     ids=["well", "a slash", "down", "doubled", "another domain", "another server", "a setting to be mended"],
 )
 def test_a_wrong_place_and_a_wrong_name_are_seen(now: Membership, words: str) -> None:
-    found = tailscale.wrong(now, ENTRY)
+    found = wrong(now, ENTRY)
     assert bool(found) is bool(words)
     assert words in found
 

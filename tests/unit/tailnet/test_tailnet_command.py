@@ -107,6 +107,28 @@ def test_status_as_json(run: Run, tailscale: Tailscale) -> None:
     assert len(row["wrong"]) == 1
 
 
+def test_a_node_that_asks_belongs_there_and_one_that_does_not_is_told(
+    run: Run, project: Path, tailscale: Tailscale
+) -> None:
+    tailscale.add("comms")
+    file = project / "inventory" / "fleet.yaml"
+    asks = FLEET.replace("images: local}", "images: local, tailnet: true}") + "tailnet: {domain: x.ts.net}\n"
+    file.write_text(asks)
+    missing = run("status")
+    assert (missing.code, "pve: is not in the tailnet" in missing.out) == (1, True)
+    ident = tailscale.add("pve", connectedToControl=False)
+    assert run("prune", "--yes").out == "nothing to remove\n"
+    tailscale.devices[ident].update(connectedToControl=True)
+    assert "all is well" in run("status").out
+    file.write_text(asks.replace("tailnet: true", "tailnet: false"))
+    left = run("status")
+    assert (left.code, "pve: wears our tag" in left.out) == (1, True)
+    assert "stays: pve is online" in run("prune", "--yes").out
+    tailscale.devices[ident].update(connectedToControl=False)
+    assert "goes: pve" in run("prune", "--yes").out
+    assert ident not in tailscale.devices
+
+
 def test_a_server_that_refuses_is_told_in_one_line(run: Run, tailscale: Tailscale) -> None:
     tailscale.api_keys.clear()
     done = run("status")
