@@ -7,27 +7,29 @@ import os
 import socket
 import ssl
 import struct
-import urllib.request
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.client import OK, HTTPConnection
 
 from mqtt_client import Mqtt
 from under_test import TIMEOUT, UnderTest, address_of
+from way import connect
 
+from hearth.fleet.model import Guest
 from hearth.role.served import Served
 
 SOON = timedelta(days=14)  # a deploy renews below 30
 
 
 def handshake(
-    address: str, port: int, name: str, context: ssl.SSLContext, health: str = "tls"
+    under_test: UnderTest, served: Served, name: str, context: ssl.SSLContext | None = None
 ) -> ssl.SSLSocket:
-    """A TLS connection whose certificate holds for a name (or address in text); `health` is the port's."""
-    connection = socket.create_connection((address, port), TIMEOUT)
-    if health == "postgres":
+    """A TLS connection whose certificate holds for a name (or address in text)."""
+    connection = connect(under_test, served.guest, served.port.number)
+    if served.health == "postgres":
         ask_postgres_for_tls(connection)
-    return context.wrap_socket(connection, server_hostname=name)
+    return (context or under_test.tls()).wrap_socket(connection, server_hostname=name)
 
 
 def ask_postgres_for_tls(connection: socket.socket) -> None:
@@ -36,16 +38,14 @@ def ask_postgres_for_tls(connection: socket.socket) -> None:
     assert connection.recv(1) == b"S", "it does not speak TLS"
 
 
-def tcp(_: UnderTest, served: Served) -> None:
+def tcp(under_test: UnderTest, served: Served) -> None:
     """Somebody accepts."""
-    socket.create_connection((address_of(served.guest), served.port.number), TIMEOUT).close()
+    connect(under_test, served.guest, served.port.number).close()
 
 
 def tls(under_test: UnderTest, served: Served) -> None:
     """The certificate is the fleet's, and will be for a while."""
-    address = address_of(served.guest)
-    name = served.guest.name
-    with handshake(address, served.port.number, name, under_test.tls(), served.health) as connection:
+    with handshake(under_test, served, served.guest.name) as connection:
         certificate = connection.getpeercert() or {}
         ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
         assert ends > datetime.now(UTC) + SOON, "run a deploy: it renews certificates"
@@ -53,16 +53,20 @@ def tls(under_test: UnderTest, served: Served) -> None:
 
 def http(under_test: UnderTest, served: Served) -> None:
     """The port's path is answered with 200; with TLS the certificate holds for the address."""
-    scheme = "https" if served.port.tls else "http"
-    context = under_test.tls() if served.port.tls else None
-    url = f"{scheme}://{address_of(served.guest)}:{served.port.number}{served.port.path}"
-    with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer:
-        assert (answer.status, answer.url) == (200, url), "it leads elsewhere"
+    address, number = address_of(served.guest), served.port.number
+    asked = HTTPConnection(address, number)
+    with (
+        handshake(under_test, served, address)
+        if served.port.tls
+        else connect(under_test, served.guest, number) as asked.sock
+    ):
+        asked.request("GET", served.port.path)
+        assert asked.getresponse().status == OK
 
 
-def plain_http(address: str, port: int) -> bytes:
+def plain_http(under_test: UnderTest, guest: Guest, port: int) -> bytes:
     """What a port says to a request without TLS; nothing where it hangs up."""
-    with socket.create_connection((address, port), TIMEOUT) as connection:
+    with connect(under_test, guest, port) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: home\r\nConnection: close\r\n\r\n")
         try:
             return connection.recv(4096)

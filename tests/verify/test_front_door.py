@@ -17,12 +17,16 @@ def through(under_test: UnderTest, guest: Guest) -> tuple[Passage, ...]:
     return passages(guest, under_test.fleet, under_test.roles)
 
 
+def served_here(under_test: UnderTest, guest: Guest, passage: Passage) -> Served:
+    """A passage as a port of the door's guest."""
+    return Served(guest, under_test.roles[passage.name.partition(".")[0]], passage.port)
+
+
 def test_everything_behind_it_is_healthy_through_it(
     under_test: UnderTest, guest: Guest, through: tuple[Passage, ...]
 ) -> None:
     for passage in through:
-        role = under_test.roles[passage.name.partition(".")[0]]
-        served = Served(guest, role, passage.port)
+        served = served_here(under_test, guest, passage)
         CHECKS[served.health](under_test, served)
 
 
@@ -38,7 +42,7 @@ def test_certificates_hold_for_the_doors_name_and_address(
     for passage in through:
         if passage.port.tls:
             for name in (guest.name, address_of(guest)):
-                handshake(address_of(guest), passage.port.number, name, under_test.tls()).close()
+                handshake(under_test, served_here(under_test, guest, passage), name).close()
 
 
 def test_no_plain_http_and_no_old_tls_through_it(
@@ -47,7 +51,9 @@ def test_no_plain_http_and_no_old_tls_through_it(
     for passage in through:
         if not passage.port.tls:
             continue
-        answer = plain_http(address_of(guest), passage.port.number)
+        answer = plain_http(under_test, guest, passage.port.number)
         assert not answer.startswith(b"HTTP") or leads_to_https(answer)
         with pytest.raises(OSError, match=r"(?i)protocol|alert|version|eof|reset"):
-            handshake(address_of(guest), passage.port.number, guest.name, under_test.old_tls())
+            handshake(
+                under_test, served_here(under_test, guest, passage), guest.name, under_test.old_tls()
+            ).close()

@@ -123,8 +123,8 @@ def test_an_address_that_a_client_claims_is_not_believed(place: Place) -> None:
         assert other.get(f"{place.url}/manifest.json", headers=claimed).status_code == httpx.codes.OK
 
 
-def test_no_plain_http_answers_elsewhere(guest: Guest) -> None:
-    answer = plain_http(address_of(guest), PORT)
+def test_no_plain_http_answers_elsewhere(under_test: UnderTest, guest: Guest) -> None:
+    answer = plain_http(under_test, guest, PORT)
     assert answer == b"" or leads_to_https(answer) or answer.startswith(b"HTTP/1.1 400"), answer[:100]
     with pytest.raises(OSError):
         socket.create_connection((address_of(guest), BEHIND), TIMEOUT).close()

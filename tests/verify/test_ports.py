@@ -1,5 +1,6 @@
 """Every port that a role provides is open, healthy, and where it says TLS, is the fleet's own."""
 
+import socket
 import ssl
 
 import pytest
@@ -7,6 +8,8 @@ from health import CHECKS, handshake, leads_to_https, plain_http, tls
 from under_test import UnderTest, address_of
 
 from hearth.role.served import Served
+
+CLOSED = 3  # seconds
 
 
 def test_it_is_healthy(under_test: UnderTest, open_port: Served) -> None:
@@ -24,24 +27,29 @@ def test_it_listens_where_it_should(under_test: UnderTest, port: Served) -> None
 
 def test_its_certificate_holds_for_name_and_address(under_test: UnderTest, tls_port: Served) -> None:
     tls(under_test, tls_port)
-    address, number = address_of(tls_port.guest), tls_port.port.number
-    handshake(address, number, address, under_test.tls(), tls_port.health).close()
+    handshake(under_test, tls_port, address_of(tls_port.guest)).close()
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(address, number, "somebody-else.example", under_test.tls(), tls_port.health)
+        handshake(under_test, tls_port, "somebody-else.example")
 
 
 def test_it_refuses_old_tls(under_test: UnderTest, tls_port: Served) -> None:
-    address, number = address_of(tls_port.guest), tls_port.port.number
     with pytest.raises(OSError, match=r"(?i)protocol|alert|version|eof|reset"):
-        handshake(address, number, tls_port.guest.name, under_test.old_tls(), tls_port.health)
+        handshake(under_test, tls_port, tls_port.guest.name, under_test.old_tls())
 
 
-def test_it_answers_no_plain_http_but_to_redirect(web_port: Served) -> None:
-    answer = plain_http(address_of(web_port.guest), web_port.port.number)
+def test_it_answers_no_plain_http_but_to_redirect(under_test: UnderTest, web_port: Served) -> None:
+    answer = plain_http(under_test, web_port.guest, web_port.port.number)
     assert not answer.startswith(b"HTTP") or leads_to_https(answer)
 
 
 def test_it_negotiates_new_tls(under_test: UnderTest, tls_port: Served) -> None:
-    address, number = address_of(tls_port.guest), tls_port.port.number
-    with handshake(address, number, tls_port.guest.name, under_test.tls(), tls_port.health) as connection:
+    with handshake(under_test, tls_port, tls_port.guest.name) as connection:
         assert connection.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_the_walls_keep_this_machine_from_what_is_not_for_it(under_test: UnderTest) -> None:
+    for served in under_test.ports:
+        guest, port = served.guest, served.port
+        if port.protocol == "tcp" and not under_test.may_reach(guest, port.number):
+            with pytest.raises(OSError):
+                socket.create_connection((address_of(guest), port.number), CLOSED).close()

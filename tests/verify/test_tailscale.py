@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from health import handshake
 from sandbox import assert_confined
-from under_test import UnderTest, address_of
+from under_test import UnderTest
 
 from hearth.fleet.model import Guest
-from hearth.ops.tailscale import PREFS, STATUS, Settings, membership
 from hearth.role.coordination import access_for
 from hearth.role.tailnet import SUBNET_ROUTER, advertised, has_tun, tailnet_name
 from hearth.tailnet import connect
 from hearth.tailnet.members import TAG, joined, missing_routes
+from hearth.tailnet.membership import PREFS, STATUS, Settings, membership
 
 UNIT = "tailscaled.service"
 
@@ -78,7 +78,7 @@ def test_a_certificate_of_the_guest_holds_for_its_name_there(guest: Guest, under
     assert name is not None
     for served in under_test.ports:
         if served.guest.name == guest.name and served.port.tls and served.port.audience != "host":
-            handshake(address_of(guest), served.port.number, name, under_test.tls(), served.health).close()
+            handshake(under_test, served, name).close()
 
 
 def test_a_subnet_router_may_carry_its_network(host: Any, guest: Guest, under_test: UnderTest) -> None:

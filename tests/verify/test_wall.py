@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from under_test import UnderTest
 
-from hearth.firewall.flows import flows
-from hearth.firewall.settings import read_settings
 from hearth.fleet.model import Guest
 
 FILE = "/etc/hearth/wall.nft"
@@ -42,8 +40,7 @@ def test_it_drops_what_it_does_not_name(host: Any, on: bool) -> None:
 def test_every_port_of_its_flows_is_named_in_it(
     host: Any, guest: Guest, under_test: UnderTest, on: bool
 ) -> None:
-    settings = read_settings(under_test.values, under_test.fleet)
-    mine = [flow for flow in flows(under_test.fleet, under_test.roles, settings) if flow.guest == guest.name]
+    mine = [flow for flow in under_test.table if flow.guest == guest.name]
     assert mine, "SSH at least"
     rules = [line.strip() for line in host.run("nft list chain inet hearth input").stdout.splitlines()]
     for flow in mine:

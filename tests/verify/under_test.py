@@ -13,9 +13,12 @@ import paramiko
 import pytest
 import testinfra
 
+from hearth.firewall.flows import Flow, flows
+from hearth.firewall.settings import read_settings
 from hearth.fleet.loader import load_fleet
 from hearth.fleet.model import Fleet, Guest
 from hearth.known_hosts import KnownHosts
+from hearth.path import addresses_towards
 from hearth.role.acl import VERIFIER
 from hearth.role.catalogue import load_roles
 from hearth.role.certificates import fixed_addresses
@@ -60,6 +63,28 @@ class UnderTest:
     def ports(self) -> tuple[Served, ...]:
         """Every port that the fleet's roles provide."""
         return served(self.fleet, self.roles)
+
+    @cached_property
+    def table(self) -> tuple[Flow, ...]:
+        """Who may reach what."""
+        return flows(self.fleet, self.roles, read_settings(self.values, self.fleet, self._own))
+
+    @cached_property
+    def _own(self) -> tuple[Any, ...]:
+        return addresses_towards(self.fleet)
+
+    @property
+    def walled(self) -> bool:
+        """Whether a wall stands between this machine and the guests."""
+        return self.fleet.firewall or bool(self.values["wall_enabled"])
+
+    def may_reach(self, guest: Guest, port: int, protocol: str = "tcp") -> bool:
+        """Whether a guest's port is to answer this machine."""
+        return not self.walled or any(
+            (flow.guest, flow.port, flow.protocol) == (guest.name, port, protocol) and own in flow.sources
+            for flow in self.table
+            for own in self._own
+        )
 
     def secret(self, name: str) -> str:
         """A secret that the deploy has made; the test fails where there is none."""

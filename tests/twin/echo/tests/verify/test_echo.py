@@ -14,7 +14,8 @@ from hearth.fleet.model import Guest
 
 
 def test_it_turns_words_round(guest: Guest, under_test: UnderTest) -> None:
-    with handshake(address_of(guest), 7007, guest.name, under_test.tls()) as connection:
+    (served,) = [one for one in under_test.ports if (one.guest, one.port.number) == (guest, 7007)]
+    with handshake(under_test, served, guest.name) as connection:
         connection.sendall(b"hearth\n")
         assert connection.recv(64) == b"htraeh\n"
 
