@@ -4,6 +4,7 @@ from hearth.deploy import guest, node, roles
 
 node.prepare()  # templates and images that guests to be created need
 guest.present()  # created, changed in place, started
-node.firewall()  # who may reach what, where group_data says that Hearth keeps it
+node.firewall()  # who may reach what, where the fleet file says that Hearth keeps it
 roles.apply()  # every role of this guest, in the order of their needs
+node.tailnet()  # the node itself in the tailnet, where the fleet file asks for it
 guest.restart_last()  # the restart of a guest that this very run passes through

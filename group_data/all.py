@@ -23,10 +23,8 @@ runtime_uv = {
     "sha256": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
 }
 
-# ---- Firewalls (docs/security.md). `hearth flows` prints who may reach what.
-
-# Does Hearth keep Proxmox's firewall? False: it is not looked at.
-firewall_enabled = False
+# ---- Firewalls (docs/security.md). `hearth flows` prints who may reach what. Proxmox's is kept by
+# Hearth where the fleet file says `firewall: true`.
 
 # From where the admin works: addresses, networks, names of guests or of the fleet's networks. SSH of every
 # guest, and the node's web interface and SSH, answer to these alone, and always to the machine that deploys.
@@ -39,6 +37,13 @@ firewall_lan: list[str] = []
 # IoT devices: addresses, or the network of their VLAN. They reach the MQTT brokers and nothing else. On a
 # flat LAN nothing can keep them from each other, nor from what is no guest of the fleet.
 firewall_iot: list[str] = []
+
+# Ports that no role declares: of programs of your own, or of integrations of Home Assistant that listen. By
+# guest or by role, from "lan", "management", "iot" or "world".
+firewall_open: dict[str, list[str]] = {
+    # Home Assistant hears what announces itself (mDNS, SSDP). HomeKit's bridge would be "21064/tcp from lan".
+    "home_assistant": ["5353/udp from lan", "1900/udp from lan"],
+}
 
 # Addresses that whoever comes from outside wears, or the guests that have them, besides the subnet router's:
 # they reach the front door's TLS ports and nothing else.

@@ -1,7 +1,7 @@
 """What an admin may tune about the guests' own walls. Who may reach what: firewall_* in all.py."""
 
 # Does every guest have a wall of its own? False: the one that Hearth has put there is taken away.
-wall_enabled = False
+wall_enabled = True
 
 # Seconds after which a guest takes back new rules that were not proven by a new login.
 wall_rollback_after = 60

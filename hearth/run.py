@@ -26,6 +26,7 @@ from hearth.role.catalogue import load_roles
 from hearth.role.order import in_order
 from hearth.secrets import SecretStore, ensure_ssh_key
 from hearth.survey import Survey
+from hearth.tailnet_nodes import TailnetNodes
 from hearth.values import tuned
 from hearth.walls import Walls
 
@@ -94,6 +95,11 @@ class Run:
         return Walls(self)
 
     @cached_property
+    def tailnet_nodes(self) -> TailnetNodes:
+        """The nodes' own places in the tailnet."""
+        return TailnetNodes(self)
+
+    @cached_property
     def secrets(self) -> SecretStore:
         """The secrets; nothing is opened until one is asked for."""
         return SecretStore.from_environment(self.project, self.environ)
@@ -158,7 +164,6 @@ class Run:
             self.environ,
             self.secrets.find,
             lambda: self.guest_keys,
-            walled=self.walls.enabled,
         )
 
     @cached_property

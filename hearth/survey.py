@@ -35,7 +35,6 @@ class Survey:
         environ: PROXMOX_VE_*, HEARTH_API_TIMEOUT, HEARTH_LOCK_TIMEOUT.
         find: looks a secret up (`proxmox/token`).
         keys: the public keys for root of a new guest.
-        walled: whether Proxmox's firewall is kept: guests' cables then pass it.
     """
 
     def __init__(
@@ -45,15 +44,12 @@ class Survey:
         environ: Mapping[str, str],
         find: Callable[[str], Secret | None],
         keys: Callable[[], tuple[str, ...]],
-        *,
-        walled: bool = False,
     ) -> None:
         self.fleet = fleet
         self.options = options
         self._environ = environ
         self._find = find
         self._keys = keys
-        self._walled = walled
         self._lock = threading.RLock()  # over the views; they ask for the APIs, which have their own
         self._api_lock = threading.Lock()
         self._apis: dict[str, Api] = {}
@@ -166,7 +162,7 @@ class Survey:
         """What this run wants of a guest."""
         named = {word: guest.name in self.options.names(word) for word in ("adopt", "replace", "destroy")}
         node = self.node_of(guest)
-        return Intent(guest, self.fleet, node, self._keys(), **named, walled=self._walled)
+        return Intent(guest, self.fleet, node, self._keys(), **named, walled=self.fleet.firewall)
 
     def plan(self, guest: Guest) -> GuestPlan:
         """The plan of a guest, made once.

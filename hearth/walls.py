@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hearth.firewall.flows import Flow, flows, management, pingers
-from hearth.firewall.settings import Settings, enabled, log_level, read_settings
+from hearth.firewall.settings import Settings, log_level, read_settings
 from hearth.fleet.model import Fleet, Guest
 from hearth.path import addresses_towards
 from hearth.proxmox.firewall import probe
@@ -54,11 +54,6 @@ class Walls:
         self._run = run
         self._plans: dict[str, WallPlan] = {}
         self._clusters: dict[str, Cluster] = {}
-
-    @property
-    def enabled(self) -> bool:
-        """Whether Hearth keeps Proxmox's firewall."""
-        return enabled(self._run.values)
 
     @cached_property
     def settings(self) -> Settings:

@@ -50,6 +50,7 @@ class Home(BaseModel):
     images: list[str]  # file names of the fleet's images
     own6: list[str] = []  # IPv6 addresses of the node itself, not of the home's router
     tailnet: bool = False  # guests fetch headscale and Tailscale
+    node_tailnet: bool = False  # the node itself asks for the tailnet
     brokers: list[str] = []  # addresses at which an MQTT device is told to look for its broker, best first
 
 
@@ -101,6 +102,7 @@ def home_of(fleet: Fleet, path: str) -> Home:
         images=[image.filename for image in fleet.images],
         own6=[str(_own6(net, fleet)) for net in fleet.networks if net.subnet6],
         tailnet=fleet.tailnet is not None,
+        node_tailnet=any(node.tailnet for node in fleet.nodes),
         brokers=_brokers(fleet),
     )
 

@@ -7,7 +7,18 @@ from typing import Any
 
 from hearth.errors import HearthError
 from hearth.values import VARIABLE, overrides
-from twin import cgroups, control, namespace, node_ssh, processes, programs, proxy, standins, up
+from twin import (
+    cgroups,
+    control,
+    namespace,
+    node_ssh,
+    node_tailscale,
+    processes,
+    programs,
+    proxy,
+    standins,
+    up,
+)
 from twin.devices import start as devices
 from twin.home import PROJECT, Home
 from twin.registry import start as registry
@@ -24,6 +35,7 @@ STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
   Vaultwarden's image is a stand-in from the twin's own registry: a small program at its places, no vault;
   the firewall is nftables from what the API stores, as pve-firewall reads it: logs, SYN flood protection,
   conntrack helpers, IPS queues and rules for forwarded traffic or VNets are stored, not enforced;
+  the node has no systemd; where it asks for the tailnet, its tailscaled is there already, in user space;
   no vendor clouds, no mail; no DHCP and no DNS server on the networks;
   the fleet's gateways are the node itself: nothing is routed, the forward proxy is the only way out;
   free and /proc/meminfo in a guest show the machine's memory (the limit holds all the same).
@@ -72,7 +84,8 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
 
 
 def _processes(home: Home) -> list[str]:
-    return [*_ROLES, *devices.running(home), *registry.running(home), *programs.running(home)]
+    own = (*devices.running(home), *registry.running(home), *programs.running(home))
+    return [*_ROLES, *own, *node_tailscale.running(home)]
 
 
 def _health(twin: Twin) -> tuple[list[dict[str, str]], dict[str, Any] | None]:

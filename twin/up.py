@@ -13,7 +13,19 @@ from pathlib import Path
 from fakepve.certs import make_cert
 
 from hearth.errors import HearthError
-from twin import base, cgroups, control, namespace, node_ssh, packages, processes, programs, proxy, sysctls
+from twin import (
+    base,
+    cgroups,
+    control,
+    namespace,
+    node_ssh,
+    node_tailscale,
+    packages,
+    processes,
+    programs,
+    proxy,
+    sysctls,
+)
 from twin.devices import start as devices
 from twin.home import PROJECT, Home, dump, fleet_file, read_home
 from twin.real.disks import loops_work
@@ -61,7 +73,9 @@ def up(twin: Twin, say: Callable[[str], None]) -> None:
         devices.start(twin, home, restart=fresh)
         registry.start(twin, home, say)
         programs.start(twin, home, say)
+        node_tailscale.start(twin, home)
         own = (*devices.running(home), *registry.running(home), *programs.running(home))
+        own += tuple(node_tailscale.running(home))
         for role in (proxy.OUTER, API, node_ssh.ROLE, *own):
             processes.must_live(twin, role)
     say(f"{home.nodes[0].name} is up: https://{home.nodes[0].address}:8006")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from hearth.proxmox.wrapper import WRAPPER
+from hearth.proxmox.wrapper import TAILNET, WRAPPER
 
 KEYS = "~/.ssh/authorized_keys"
 LOOK_WRAPPER = f"cat {WRAPPER}"
@@ -50,7 +50,7 @@ def plan_installed(seen: NodeSeen, wrapper: str, line: str) -> tuple[NodeStep, .
     Args:
         seen: what is there.
         wrapper: the text of hearth/proxmox/node_wrapper.py.
-        line: our key's line: `restrict,command="..." ssh-ed25519 AAAA... hearth-node`.
+        line: our key's line, of `authorized_line`: `restrict,command="..." ssh-ed25519 AAAA... hearth-node`.
     """
     steps = []
     if seen.wrapper != wrapper or not seen.sound:
@@ -60,6 +60,7 @@ def plan_installed(seen: NodeSeen, wrapper: str, line: str) -> tuple[NodeStep, .
     mine, others = _split(seen.keys, line)
     if mine != [line]:
         text = f"let Hearth's key run {WRAPPER}, and nothing else"
+        text += ", which may bring the node into the tailnet" if TAILNET in line else ""
         if mine:
             text += " (until now its line says otherwise)"
         steps.append(_keys_step(text, [*others, line]))
@@ -78,12 +79,12 @@ def plan_removed(seen: NodeSeen, line: str) -> tuple[NodeStep, ...]:
 def other_keys(seen: NodeSeen, line: str) -> tuple[str, ...]:
     """Comments of keys that are not ours and may run the wrapper too."""
     _, others = _split(seen.keys, line)
-    return tuple(other.split()[-1] for other in others if f'command="{WRAPPER}"' in other)
+    return tuple(other.split()[-1] for other in others if f'command="{WRAPPER}' in other)
 
 
 def _split(keys: str, line: str) -> tuple[list[str], list[str]]:
     """The lines with our key, whatever else they say; and all others."""
-    _, _, blob, *_ = line.split()  # options, type, key, comment
+    _, blob, *_ = line.partition('" ')[2].split()  # after the options: type, key, comment
     mine: list[str] = []
     others: list[str] = []
     for text in keys.splitlines():

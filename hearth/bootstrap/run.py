@@ -61,7 +61,6 @@ class Bootstrap:
         who: its user or token id.
         store: the project's secrets, without what the environment puts before them.
         shell: opens a root shell on a node.
-        firewall: Hearth keeps the Proxmox firewall (group_data's firewall_enabled).
     """
 
     fleet: Fleet
@@ -69,7 +68,6 @@ class Bootstrap:
     who: str
     store: SecretStore
     shell: OpenShell
-    firewall: bool = False
 
     @contextmanager
     def plan(self) -> Iterator[Plan]:
@@ -80,7 +78,7 @@ class Bootstrap:
         """
         api = Api(self.root)
         check_root(api, self.who)
-        wanted = grants(needed(self.fleet, self.firewall))
+        wanted = grants(needed(self.fleet))
         seen = look(api, self._own())
         pools = {guest.pool for guest in self.fleet.guests if guest.pool}
         calls = rights.plan(wanted, pools, seen)
@@ -131,7 +129,7 @@ class Bootstrap:
             raise HearthError(
                 "prove the new rights", f"the secrets hold no token {rights.TOKEN}", "run again"
             )
-        wanted = needed(self.fleet, self.firewall)
+        wanted = needed(self.fleet)
         held, everywhere = ask.rights(Api(own), wanted)
         for finding in judge_rights(wanted, held, everywhere, own.user, own.token_name):
             if finding.status == "fail":
@@ -154,14 +152,16 @@ class Bootstrap:
                     raise
                 notes.append(f"no guest needs the SSH wrapper of {node.name}; whether it is there: {error}")
                 continue
-            steps, others = self._planned(seen, needs)
+            steps, others = self._planned(seen, needs, node.tailnet)
             commands += [(shell, step) for step in steps]
             notes += [f"on {node.name} another key may run the wrapper too: {other}" for other in others]
         return commands, notes
 
-    def _planned(self, seen: NodeSeen, needs: bool) -> tuple[Sequence[NodeStep], Sequence[str]]:
+    def _planned(
+        self, seen: NodeSeen, needs: bool, tailnet: bool
+    ) -> tuple[Sequence[NodeStep], Sequence[str]]:
         _, public = ensure_ssh_key(self.store, "node")
-        line = authorized_line(public)
+        line = authorized_line(public, tailnet)
         if not needs:
             return on_node.plan_removed(seen, line), ()
         text = (files("hearth.proxmox") / "node_wrapper.py").read_text(encoding="utf-8")
@@ -169,4 +169,4 @@ class Bootstrap:
 
     def _needs_wrapper(self, node: Node) -> bool:
         there = [guest for guest in self.fleet.guests if guest.node in (node.name, AUTO)]
-        return any(root_only_keys(guest) for guest in there)
+        return node.tailnet or any(root_only_keys(guest) for guest in there)

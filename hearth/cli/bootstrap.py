@@ -17,12 +17,10 @@ from hearth.cli.main import run_command, say
 from hearth.doctor.examine import Home
 from hearth.doctor.reach import judge_way, try_way
 from hearth.errors import HearthError
-from hearth.firewall.settings import enabled
 from hearth.fleet.model import Node
 from hearth.proxmox.access import CA_BUNDLE, ENDPOINT, TOKEN, Access, access, endpoint_of, verify_of
 from hearth.proxmox.login import log_in
 from hearth.secrets import SecretStore
-from hearth.values import tuned
 
 PASSWORD = "PROXMOX_VE_PASSWORD"
 
@@ -52,8 +50,7 @@ def bootstrap(
     without = {name: value for name, value in home.environ.items() if name != TOKEN}
     store = SecretStore.from_environment(home.project, without, home.notify)
     opened = partial(root_shell, known=home.known_hosts, key_file=ssh_key, password=password)
-    walled = enabled(tuned(home.project, home.environ))
-    run = Bootstrap(fleet, way, who, store, opened, walled)
+    run = Bootstrap(fleet, way, who, store, opened)
     with run.plan() as plan:
         _show(plan)
         if dry or not plan.lines:

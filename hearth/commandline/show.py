@@ -55,6 +55,7 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
     if not run.is_guest(name):
         if name in run.walls.planned:
             yield from run.walls.planned[name].lines()
+        yield from run.tailnet_nodes.lines(name)
         return
     plan = run.survey.plan(run.fleet.guest(name))
     if plan.action in ("create", "replace"):
@@ -99,6 +100,7 @@ def plan_json(run: Run, state: Any, dry: bool) -> None:
     payload = {
         "plan": prints.build_plan_json(state),
         "guests": {guest.name: run.survey.plan(guest).to_json() for guest in guests},
+        "unknown": {name: lines for name in hosts if (lines := list(run.tailnet_nodes.lines(name)))},
         "firewall": {node: wall.to_json() for node, wall in run.walls.planned.items()},
         "results": None if dry else prints.build_results_json(state),
     }

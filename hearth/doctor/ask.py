@@ -1,4 +1,4 @@
-"""Asks one node all that the judges need: GETs, and one question to its SSH wrapper."""
+"""Asks one node all that the judges need: GETs, and questions to its SSH wrapper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from paramiko import BadHostKeyException, Ed25519Key, MissingHostKeyPolicy, PKey, SSHClient, SSHException
@@ -15,14 +15,17 @@ from paramiko import BadHostKeyException, Ed25519Key, MissingHostKeyPolicy, PKey
 from hearth.errors import HearthError
 from hearth.fleet.model import Image, Node
 from hearth.known_hosts import KnownHosts
+from hearth.node_ssh import Runner
 from hearth.proxmox import observe
 from hearth.proxmox.api import Api, ApiError
 from hearth.proxmox.privileges import Privilege
 from hearth.proxmox.wrapper import Device, NodeShell
 from hearth.secrets import Secret
+from hearth.tailnet.on_node import OnNode, Standing
 
 FORBIDDEN = 403
 SSH_TIMEOUT = 10.0  # seconds
+Told = TypeVar("Told")
 
 
 @dataclass
@@ -90,13 +93,28 @@ def unreachable(api: Api, node: Node, images: Sequence[Image]) -> dict[str, str]
 
 def devices(node: Node, known: KnownHosts, key: Secret | None) -> tuple[Device, ...] | HearthError:
     """The node's devices as its wrapper lists them, or why it does not."""
+    return _asked(node, known, key, lambda run: NodeShell(run).devices())
+
+
+def tailnet(node: Node, known: KnownHosts, key: Secret | None) -> Standing | HearthError:
+    """How the node stands in the tailnet as its wrapper says it, or why it does not."""
+    return _asked(node, known, key, lambda run: OnNode(node.name, run).state())
+
+
+def _asked(
+    node: Node, known: KnownHosts, key: Secret | None, question: Callable[[Runner], Told]
+) -> Told | HearthError:
     action = f"ask the SSH wrapper of {node.name}"
     if key is None:
         return HearthError(
             action, "there is no key for it yet", "hearth node-key makes it, and says what to install"
         )
+
+    def run(argv: Sequence[str], stdin: str = "") -> tuple[int, str, str]:
+        return _over_ssh(node, known, key, argv)
+
     try:
-        return NodeShell(lambda argv: _over_ssh(node, known, key, argv)).devices()
+        return question(run)
     except BadHostKeyException:
         return known.changed(str(node.address), node.ssh.port)
     except HearthError as error:

@@ -22,10 +22,9 @@ from hearth.doctor.node import (
 )
 from hearth.doctor.reach import judge_way, try_way
 from hearth.doctor.rights import judge_rights
-from hearth.doctor.root_only import judge_wrapper, root_only_keys
+from hearth.doctor.root_only import judge_tailnet, judge_wrapper, root_only_keys
 from hearth.doctor.storages import images_of, judge_images, judge_storages, wanted_content
 from hearth.errors import HearthError
-from hearth.firewall.settings import enabled
 from hearth.fleet.loader import FleetError, load_fleet
 from hearth.fleet.model import AUTO, Fleet, Node
 from hearth.known_hosts import KnownHosts
@@ -37,7 +36,6 @@ from hearth.proxmox.privileges import needed
 from hearth.role.catalogue import load_roles
 from hearth.secrets import SecretStore
 from hearth.secrets.identity import read_identities
-from hearth.values import tuned
 
 UNAUTHORIZED = 401
 CA_WARN = timedelta(days=365)
@@ -150,7 +148,7 @@ def _logged_in(home: Home, fleet: Fleet, node: Node, way: Access) -> list[Findin
     try:
         version = str(api.get("/version")["version"])
         rows = api.get("/nodes") or []
-        wanted = needed(fleet, firewall=enabled(tuned(home.project, home.environ)))
+        wanted = needed(fleet)
         held, everywhere = ask.rights(api, wanted)
     except ApiError as error:
         return [_refused(way, error)]
@@ -203,10 +201,14 @@ def _node_itself(home: Home, fleet: Fleet, node: Node, api: Api) -> list[Finding
 
 def _root_only(home: Home, fleet: Fleet, node: Node) -> list[Finding]:
     guests = [guest for guest in fleet.guests if guest.node in (node.name, AUTO)]
-    if not any(root_only_keys(guest) for guest in guests):
+    if not node.tailnet and not any(root_only_keys(guest) for guest in guests):
         return judge_wrapper(node, guests, None)
     try:
         key = home.secrets.find("ssh/node")
     except HearthError as error:
         return judge_wrapper(node, guests, error)
-    return judge_wrapper(node, guests, ask.devices(node, home.known_hosts, key))
+    answer = ask.devices(node, home.known_hosts, key)
+    findings = judge_wrapper(node, guests, answer)
+    if node.tailnet and not isinstance(answer, HearthError):
+        findings.append(judge_tailnet(node, ask.tailnet(node, home.known_hosts, key)))
+    return findings

@@ -1,4 +1,4 @@
-"""Judges the way to the keys that only root may set: the wrapper on the node, and its devices. Pure."""
+"""Judges the way to what no API token may do: the wrapper on the node, and its devices. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hearth.errors import HearthError
 from hearth.fleet.model import Guest, Node
 from hearth.known_hosts import ChangedHostKeyError
 from hearth.proxmox.wrapper import Device, missing
+from hearth.tailnet.on_node import Standing
 
 
 def root_only_keys(guest: Guest) -> tuple[str, ...]:
@@ -46,6 +47,8 @@ def judge_wrapper(
         answer: the node's devices, why it did not answer, or None where it was not asked.
     """
     needing = {guest.name: keys for guest in guests if (keys := root_only_keys(guest))}
+    if node.tailnet:
+        needing[node.name] = ("tailnet",)
     if not needing or answer is None:
         return [ok("wrapper", f"no guest on {node.name} needs the node's SSH")]
     if isinstance(answer, HearthError):
@@ -58,6 +61,19 @@ def judge_wrapper(
     for guest in guests:
         findings += [_judge_device(guest, path, answer) for path in _devices(guest)]
     return findings
+
+
+def judge_tailnet(node: Node, answer: Standing | HearthError) -> Finding:
+    """The wrapper may bring the node into the tailnet: it is of this version, and the key's line allows it.
+
+    Args:
+        node: a node of the fleet that asks for the tailnet.
+        answer: how it stands there, or why the wrapper does not say.
+    """
+    if isinstance(answer, HearthError):
+        text = f"the SSH wrapper of {node.name} does nothing for the tailnet ({answer.reason})"
+        return fail("wrapper", text, answer.remedy)
+    return ok("wrapper", f"the SSH wrapper of {node.name} may bring it into the tailnet")
 
 
 def _devices(guest: Guest) -> tuple[str, ...]:

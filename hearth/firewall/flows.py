@@ -20,6 +20,7 @@ from hearth.role.declaration import Port, Role
 from hearth.role.fronted import passages, webs
 
 HTTP = 80
+OPEN = "firewall_open"
 Who = Literal["management", "lan", "fleet", "iot", "outside", "door", "world"]
 
 
@@ -35,7 +36,7 @@ class Flow:
             IoT devices. "fleet": guests that need the port. "iot": devices that reach brokers only.
             "outside": whoever comes through the subnet router. "door": the front door's guest.
             "world": anybody.
-        why: "role.port"; "front.redirect" for port 80.
+        why: "role.port"; "front.redirect" for port 80; "firewall_open" for what the admin opens besides.
         sources: the addresses. The same for every flow of one `who`, but "fleet": there for one `why`.
     """
 
@@ -63,11 +64,21 @@ def flows(fleet: Fleet, roles: Mapping[str, Role], settings: Settings) -> tuple[
     """The whole table, sorted.
 
     Raises:
-        HearthError: a guest that needs a port, or the front door, has no fixed address; a number is taken.
+        HearthError: a guest that needs a port, or the front door, has no fixed address; a number is taken; a
+            port is opened for what is no guest and no role.
     """
+    _check_opened(fleet, roles, settings)
     table = _Table(fleet, roles, settings)
     found = {flow for guest in fleet.guests if not guest.appliance for flow in table.of(guest)}
     return tuple(sorted(found))
+
+
+def _check_opened(fleet: Fleet, roles: Mapping[str, Role], settings: Settings) -> None:
+    known = {*roles, *(guest.name for guest in fleet.guests)}
+    for opened in settings.opened:
+        if opened.where not in known:
+            reason = f"{opened.where!r} is no guest of the fleet and no role"
+            raise HearthError(f"use {OPEN}", reason, "mend its name in group_data")
 
 
 def lan(fleet: Fleet, settings: Settings) -> Sources:
@@ -131,6 +142,11 @@ class _Table:
             if web.entrance is not None:
                 yield self._flow(guest, web.entrance, "tcp", "door", web.name)
         yield from self._redirect(guest, own)
+        for opened in self.settings.opened:
+            if opened.where in (guest.name, *guest.roles):
+                flow = self._flow(guest, opened.port, opened.protocol, opened.who, OPEN)
+                if flow.sources:
+                    yield flow
 
     def _served(self, guest: Guest, port: Port, why: str, at_door: bool = False) -> Iterator[Flow]:
         for who in self._audience(guest, port, why, at_door):

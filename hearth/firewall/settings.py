@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from hearth.errors import HearthError
 from hearth.firewall.sources import Address, Network, collapsed
@@ -13,7 +14,27 @@ from hearth.fleet.model import Fleet, Guest
 from hearth.role.certificates import fixed_addresses
 from hearth.role.tailnet import SUBNET_ROUTER
 
+OpenTo = Literal["lan", "management", "iot", "world"]
+OPENED = re.compile(r"(?P<port>\d{1,5})/(?P<protocol>tcp|udp) from (?P<who>\w+)")
+HIGHEST = 65_535
 LEVELS = ("nolog", "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A port that the admin opens besides what roles declare: of a program of one's own.
+
+    Args:
+        where: a guest's name, or a role's.
+        port: its number.
+        protocol: "tcp" or "udp".
+        who: "lan", "management", "iot" or "world".
+    """
+
+    where: str
+    port: int
+    protocol: str
+    who: OpenTo
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,7 @@ class Settings:
         iot: devices that reach the brokers and nothing else.
         outside: addresses that whoever comes from outside wears (the subnet router's).
         redirects: guest -> "role.port", where plain HTTP on port 80 is redirected.
+        opened: ports that no role declares.
     """
 
     management: tuple[Network, ...] = ()
@@ -35,6 +57,7 @@ class Settings:
     iot: tuple[Network, ...] = ()
     outside: tuple[Network, ...] = ()
     redirects: Mapping[str, str] | None = None
+    opened: tuple[Opened, ...] = ()
 
 
 def read_settings(values: Mapping[str, Any], fleet: Fleet, own: Iterable[Address] = ()) -> Settings:
@@ -62,19 +85,25 @@ def read_settings(values: Mapping[str, Any], fleet: Fleet, own: Iterable[Address
         iot=networks("iot"),
         outside=collapsed((*networks("outside"), *_addresses("firewall_outside", routers))),
         redirects=dict(redirects),
+        opened=tuple(_opened(values.get("firewall_open", {}))),
     )
 
 
-def enabled(values: Mapping[str, Any]) -> bool:
-    """Whether Hearth keeps the walls (`firewall_enabled`).
+def _opened(given: Any) -> Iterator[Opened]:
+    """What `firewall_open` says.
 
     Raises:
-        HearthError: it is neither True nor False.
+        HearthError: it is no mapping of lists, or something in it opens no port.
     """
-    found = values.get("firewall_enabled", False)
-    if not isinstance(found, bool):
-        raise HearthError("use firewall_enabled", f"it is {found!r}", "write True or False")
-    return found
+    action, right = "use firewall_open", 'e.g. {"home-assistant": ["21064/tcp from lan"]}'
+    if not isinstance(given, Mapping):
+        raise HearthError(action, f"it is {given!r}, not a mapping", right)
+    for where, entries in given.items():
+        for entry in entries if isinstance(entries, list | tuple) else (entries,):
+            found = OPENED.fullmatch(str(entry))
+            if not found or found["who"] not in get_args(OpenTo) or not 0 < int(found["port"]) <= HIGHEST:
+                raise HearthError(action, f"{entry!r} for {where} opens no port", right)
+            yield Opened(str(where), int(found["port"]), found["protocol"], cast("OpenTo", found["who"]))
 
 
 def log_level(values: Mapping[str, Any]) -> str:

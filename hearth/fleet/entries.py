@@ -76,6 +76,7 @@ class NodeEntry(Entry):
     ssh: SshEntry = SshEntry()
     storage: Storage | None = None
     images: Storage | None = None
+    tailnet: YesOrNo = False
 
 
 class NetworkEntry(Entry):
@@ -218,5 +219,6 @@ class FileEntry(Entry):
     images: Raw = {}
     admin: Raw = {}
     tailnet: Raw | None = None
+    firewall: YesOrNo = False
     defaults: Raw = {}
     guests: Raw | None = None

@@ -54,6 +54,7 @@ def _fleet(path: Path, roles: Mapping[str, Role], report: Report) -> Fleet | Non
         images=sections.images(found),
         admin=sections.admin(found),
         tailnet=sections.tailnet(found),
+        firewall=top.firewall,
         guests=guests.guests(drafts),
     )
 

@@ -24,7 +24,7 @@ class Frozen(BaseModel):
 
 
 class Ssh(Frozen):
-    """How the run reaches a node's SSH server (the `pct set` wrapper)."""
+    """How the run reaches a node's SSH server (the wrapper)."""
 
     user: str = "root"
     port: int = 22
@@ -39,6 +39,7 @@ class Node(Frozen):
     ssh: Ssh = Ssh()
     storage: str  # where guests' disks go
     images: str  # where templates and cloud images go
+    tailnet: bool = False  # joins it, where the file has one
 
 
 class Network(Frozen):
@@ -154,7 +155,7 @@ class Admin(Frozen):
 
 
 class Tailnet(Frozen):
-    """The tailnet that every guest joins."""
+    """The tailnet that every guest joins, and every node that asks."""
 
     domain: str  # MagicDNS: a guest is NAME.domain
     server: str | None = None  # URL of the coordination server, without a slash at the end; None: follows
@@ -168,6 +169,7 @@ class Fleet(Frozen):
     images: tuple[Image, ...] = ()
     admin: Admin = Admin()
     tailnet: Tailnet | None = None
+    firewall: bool = False  # Hearth keeps Proxmox's firewall
     guests: tuple[Guest, ...] = ()
 
     def guest(self, name: str) -> Guest:

@@ -113,6 +113,9 @@ def sections(top: FileEntry, report: Report) -> Sections:
     )
     for name, node in found.nodes.items():
         _check_node(name, node, report)
+        if node.tailnet and top.tailnet is None and not report.unsure(("tailnet",)):
+            right = "add the section tailnet, with its domain, or take this key away"
+            report.add(("nodes", name, "tailnet"), "there is no tailnet to join", right)
     for name, network in found.networks.items():
         _check_network(name, network, report)
     for name, image in found.images.items():

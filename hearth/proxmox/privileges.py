@@ -67,12 +67,11 @@ class Grant:
     below: bool
 
 
-def needed(fleet: Fleet, firewall: bool = False) -> tuple[Privilege, ...]:
+def needed(fleet: Fleet) -> tuple[Privilege, ...]:
     """Every privilege that this fleet needs and no other, sorted by path and name.
 
     Args:
         fleet: from the fleet file.
-        firewall: Hearth keeps the Proxmox firewall of this fleet.
     """
     found = [Privilege("/vms", name, why, below=True) for name, why in _GUESTS]
     if any(guest.kind == "vm" for guest in fleet.guests):
@@ -84,12 +83,12 @@ def needed(fleet: Fleet, firewall: bool = False) -> tuple[Privilege, ...]:
     for node in fleet.nodes:
         found.append(Privilege(f"/nodes/{node.name}", "Sys.Audit", "see the node's state and clock"))
         if any(guest.image and guest.node in (node.name, AUTO) for guest in fleet.guests):
-            found += _for_images(node, seen=node.images in storages, downloads=firewall)
+            found += _for_images(node, seen=node.images in storages, downloads=fleet.firewall)
     found += [_on_bridge(fleet.network(name)) for name in {guest.network for guest in fleet.guests} if name]
     for pool in {guest.pool for guest in fleet.guests if guest.pool}:
         found.append(Privilege(f"/pool/{pool}", "Pool.Allocate", "put guests into the pool"))
         found.append(Privilege(f"/pool/{pool}", "Pool.Audit", "see who is in the pool"))
-    return _each_once([*found, *(_for_firewall(fleet) if firewall else ())])
+    return _each_once([*found, *(_for_firewall(fleet) if fleet.firewall else ())])
 
 
 def grants(privileges: Collection[Privilege]) -> tuple[Grant, ...]:

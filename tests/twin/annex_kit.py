@@ -121,8 +121,9 @@ def git(where: Path, *words: str) -> bytes:
 
 
 def fleet_of(**guests: dict[str, Any]) -> dict[str, Any]:
-    """The default fleet file's content with other guests."""
+    """The default fleet file with other guests, and without what a node has one of: firewall and tailnet."""
     content: dict[str, Any] = yaml.safe_load((PROJECT / "inventory/fleet.yaml").read_text())
+    del content["firewall"], content["tailnet"]
     return {**content, "guests": guests}
 
 

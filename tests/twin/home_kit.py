@@ -170,6 +170,12 @@ class Home:
             pytest.fail(f"{' '.join(command)} took more than {patience} s\n{err}{out}")
         return Done(process.returncode, out, err, self.requests(before))
 
+    def trust_node_key(self) -> None:
+        """Let the node take Hearth's key for its one command, as bootstrap.py does at home."""
+        key = self.place / "node.pub"
+        key.write_text(self.run("hearth", "node-key", "--line").went_well().out)
+        assert self.twin.command("trust-node-key", str(key)).returncode == 0
+
     def deploy(self, *options: str, **how: Any) -> Done:
         """`pyinfra inventory deploy.py -y`."""
         return self.run("pyinfra", "inventory", "deploy.py", "-y", *options, **how)
@@ -355,6 +361,7 @@ def story(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Story:
     before = kept_files(home)
     empty = home.run("pyinfra", "inventory", "deploy.py", "--dry")
     after = kept_files(home)
+    home.trust_node_key()
     first = home.deploy(patience=WHOLE)
     paired = home.run(sys.executable, "-m", "twin.devices.pairing")
     return Story(home, before, empty, after, first, paired)

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ import yaml
 from hearth.bootstrap.rights import TOKEN
 from hearth.errors import HearthError
 from tests.twin.handle import NODE, TwinHandle, new_key
-from tests.twin.home_kit import Done, Home
+from tests.twin.home_kit import WHOLE, Done, Home
 from twin.down import down
 from twin.home import PROJECT
 from twin.state import Twin, read_json
@@ -65,11 +65,18 @@ class Bootstrapped(Home):
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bootstrapped]:
-    """The twin, without the user, token and role that it makes by itself; the admin's key opens the node."""
+    """The small home, on a node that has never heard of Hearth."""
     place = tmp_path_factory.mktemp("bootstrap")
     fleet = place / "fleet.yaml"
     fleet.write_text(yaml.safe_dump(FLEET, sort_keys=False))
-    twin = Twin.named(f"test-{os.getpid()}-bootstrap")
+    with unheard_of("bootstrap", place, fleet) as home:
+        yield home
+
+
+@contextmanager
+def unheard_of(name: str, place: Path, fleet: Path) -> Iterator[Bootstrapped]:
+    """A twin without the user, token and role that it makes by itself; the admin's key opens the node."""
+    twin = Twin.named(f"test-{os.getpid()}-{name}")
     handle = TwinHandle(twin, new_key(place))
     try:
         done = handle.command("up", timeout=900, HEARTH_FLEET=str(fleet))
@@ -152,6 +159,24 @@ def test_without_a_privilege_the_deploy_says_so_and_root_mends_it(made: Bootstra
     assert "change role HearthVms: +VM.Config.Memory" in made.as_root().went_well().out
     made.alone("pyinfra", "inventory", "deploy.py", "-y").went_well()
     assert made.twin.as_root("GET", "/nodes/pve/lxc/160/config")["memory"] == 384
+
+
+@pytest.mark.slow
+def test_the_whole_default_fleet_is_made_with_the_new_token_and_no_other_right(tmp_path: Path) -> None:
+    with unheard_of("rights", tmp_path, PROJECT / "inventory/fleet.yaml") as home:
+        home.as_root().went_well()
+        deploy = ("env", "-u", "PROXMOX_VE_API_TOKEN", "pyinfra", "inventory", "deploy.py", "-y")
+        done = home.run(*deploy, patience=WHOLE).went_well()
+        assert {row["status"] for row in done.requests} & {401, 403} == set()
+        calls = [row for row in done.requests if row["path"].startswith("/nodes/")]
+        assert {row["user"] for row in calls} == {TOKEN, "root@pam"}, "root@pam: the node's own pct"
+        made = {
+            row["vmid"] for kind in ("lxc", "qemu") for row in home.twin.as_root("GET", f"/nodes/pve/{kind}")
+        }
+        assert made == {guest.vmid for guest in home.fleet.guests}
+        home.run(*deploy).silent()
+        said = home.alone("hearth", "doctor").out
+        assert f"ok   token: {TOKEN} may do what the fleet needs, and nothing else" in said, said
 
 
 # ------------------------------------------------------------------ the key, at a real sshd

@@ -112,10 +112,7 @@ def test_a_replacement_is_never_made_unasked(small: Home, tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def trusted(small: Home) -> Home:
     """The node has Hearth's key, installed as an admin does it."""
-    line = small.run("hearth", "node-key", "--line").went_well().out
-    key = small.place / "node.pub"
-    key.write_text(line.partition(" ssh-")[1].strip() + line.partition(" ssh-")[2])
-    assert small.twin.command("trust-node-key", str(key)).returncode == 0
+    small.trust_node_key()
     return small
 
 

@@ -28,12 +28,13 @@ from hearth.fleet.loader import load_fleet
 from hearth.fleet.model import Fleet
 from hearth.role.catalogue import load_roles
 from hearth.role.certificates import fixed_addresses
+from tests.twin.annex_kit import fleet_of
 from tests.twin.handle import NODE, TwinHandle, until
 from tests.twin.wall_kit import Door, Machine, check, of_guest, stranger, wipe
 from twin.execute import environment
 from twin.home import PROJECT
 
-pytestmark = pytest.mark.long  # a twin without the whole home in it; three minutes, most of them waiting
+pytestmark = pytest.mark.slow
 GUESTS = {
     "hall": (231, ["front_door"]),
     "loft": (232, ["mosquitto", "mcp_hub"]),
@@ -59,7 +60,6 @@ base = run.current().roles["base"]
 base.provides = tuple(replace(port, audience="host") for port in base.provides)
 """
 VALUES: dict[str, Any] = {
-    "firewall_enabled": True,
     "firewall_management": [FOUR.format(CONTROL), SIX.format(CONTROL)],
     "firewall_iot": [FOUR.format(DEVICE), SIX.format(DEVICE)],
     "firewall_outside": [FOUR.format(OUTSIDE), SIX.format(OUTSIDE)],
@@ -158,11 +158,16 @@ def connects(machine: Machine, address: str, port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
+def twin(unwalled_twin: TwinHandle) -> TwinHandle:
+    """A twin without the home, whose firewall is another one."""
+    return unwalled_twin
+
+
+@pytest.fixture(scope="module")
 def control(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     """The control machine, and the guests made from it."""
     place = tmp_path_factory.mktemp("firewall")
-    file = yaml.safe_load((PROJECT / "inventory/fleet.yaml").read_text())
-    file["guests"] = {
+    guests = {
         name: {
             "kind": "lxc",
             "address": FOUR.format(last),
@@ -173,6 +178,7 @@ def control(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Itera
         }
         for name, (last, roles) in GUESTS.items()
     }
+    file = {**fleet_of(**guests), "firewall": True}
     (place / "fleet.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
     try:
         with stranger(twin.twin, CONTROL) as machine:
@@ -279,7 +285,6 @@ def translated(settled: Control) -> Iterator[Control]:
     settled.settle()
 
 
-@pytest.mark.long
 def test_a_management_set_without_us_ends_with_the_old_rules(translated: Control) -> None:
     before = translated.stored()
     process = translated.start(firewall_management=[FOUR.format(STRANGER)])
@@ -294,7 +299,6 @@ def test_a_management_set_without_us_ends_with_the_old_rules(translated: Control
     assert not list(translated.place.glob("state/firewall-*"))
 
 
-@pytest.mark.long
 def test_killed_while_we_are_cut_off_it_opens_within_75_seconds_and_the_next_run_ends_well(
     translated: Control,
 ) -> None:

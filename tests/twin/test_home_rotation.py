@@ -21,9 +21,9 @@ import pytest
 import yaml
 
 from hearth.secrets import mqtt_logins
+from tests.twin.annex_kit import fleet_of
 from tests.twin.handle import TwinHandle, until
 from tests.twin.home_kit import PATIENCE, WHOLE, Home, copy_project
-from twin.home import PROJECT
 
 pytestmark = pytest.mark.long
 
@@ -186,8 +186,7 @@ def project(place: Path, admin: str) -> Path:
     """A copy of the project with the courier's role and a fleet of two guests."""
     copy = copy_project(place / "project")
     shutil.copytree(COURIER, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    content = yaml.safe_load((PROJECT / "inventory/fleet.yaml").read_text())
-    content["guests"] = GUESTS
+    content = fleet_of(**GUESTS)
     content["admin"]["keys"] = [admin]
     (copy / "inventory/fleet.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     devices = copy / "group_data/mosquitto.py"

@@ -6,14 +6,13 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.knocking import Knock
 from tests.twin.handle import TwinHandle, until
-from tests.twin.wall_home_kit import GUESTS, LIST, OUTSIDERS, RULES, STRANGER, Walled, make
+from tests.twin.wall_home_kit import GUESTS, LIST, OUTSIDERS, RULES, STRANGER, Walled, make, wrong
 
 pytestmark = pytest.mark.long
 KEPT = "/var/lib/hearth/wall"
@@ -27,41 +26,20 @@ NOBODY = "\t\ttcp dport 22 drop\n"
 def walled(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walled]:
     """The home, deployed; the twin's own machine has the addresses of everybody who is no guest."""
     found = make(twin, tmp_path_factory.mktemp("walled"))
-    for address in OUTSIDERS:
-        network(twin, "addr", "add", address, "dev", "vmbr0", *(["nodad"] if ":" in address else []))
     try:
         found.home.deploy(patience=900).went_well()
-        for guest in GUESTS:  # the fleet's IPv6 has no gateway
-            found.home.said(guest, f"ip -6 route replace {STRANGER[1]} dev eth0")
-        yield found
+        with found.outsiders():
+            yield found
     finally:
-        for address in OUTSIDERS:
-            network(twin, "addr", "del", address, "dev", "vmbr0")
         for guest in found.home.fleet.guests:
             twin.remove("lxc", guest.vmid)
-
-
-def network(twin: TwinHandle, *words: str) -> None:
-    """`ip` in the twin's network."""
-    argv = ["nsenter", f"--net={twin.twin.netns_file}", "--", "ip", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def served(walled: Walled) -> Iterator[Walled]:
     """Something answers on every port, where no service does."""
-    ports = sorted({(one.protocol, one.port) for one in walled.knocks(STRANGER, "gate")} - {("ping", 0)})
-    with ExitStack() as stack:
-        for guest in GUESTS:
-            process = walled.serve(guest, ports)
-            stack.callback(process.communicate)
+    with walled.served():
         yield walled
-
-
-def wrong(met: dict[Knock, str]) -> dict[Knock, str]:
-    """What was not as the flows have it."""
-    return {one: found for one, found in met.items() if found != ("open" if one.answer else "silent")}
 
 
 @pytest.mark.parametrize("guest", GUESTS)

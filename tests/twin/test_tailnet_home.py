@@ -1,4 +1,4 @@
-"""A tailnet of one's own, real: headscale and tailscaled in guests, and a phone that is not at home."""
+"""A tailnet of one's own, real: headscale, tailscaled in guests and on the node, a phone that is away."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from tests.twin.annex_kit import LOUD
 from tests.twin.away_kit import Phone
 from tests.twin.handle import until
-from tests.twin.tailnet_kit import CLOSED, DOMAIN, GUESTS, HEADSCALE, OPEN, POLICY, Tailnet
+from tests.twin.tailnet_kit import CLOSED, DOMAIN, GUESTS, HEADSCALE, NODE, OPEN, POLICY, SERVER, Tailnet
 
 pytestmark = pytest.mark.long
-MEMBERS = ["home-assistant", "quiet", "tailnet"]
+INSIDE = ["home-assistant", "quiet", "tailnet"]  # guests
+MEMBERS = sorted([*INSIDE, NODE])
 ROUTER = "192.168.1.141"
 KEY = re.compile(rb"hskey-(auth|api)-[A-Za-z0-9_-]{12}-[A-Za-z0-9_-]{8,}")  # hscontrol/db of headscale
 MINUTES = 600  # seconds
@@ -26,6 +27,7 @@ def test_the_plan_of_an_empty_home_is_whole(tailnet: Tailnet) -> None:
     assert tailnet.empty.writes == []
     for step in ("Run headscale", "Join the tailnet", "Carry the guest's network for the tailnet"):
         assert step in tailnet.empty.text
+    assert "how it stands in the tailnet is not known, all of it is planned" in tailnet.empty.text
 
 
 def test_every_guest_is_there_under_exactly_its_name(tailnet: Tailnet) -> None:
@@ -44,7 +46,9 @@ def test_a_guest_without_a_tun_is_in_user_space(tailnet: Tailnet) -> None:
     assert tailnet.status("home-assistant")["TUN"] is True
 
 
-@pytest.mark.parametrize(("one", "other"), [("home-assistant", "quiet"), ("quiet", "home-assistant")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("home-assistant", "quiet"), ("quiet", "home-assistant"), ("quiet", NODE)]
+)
 def test_guests_reach_each_other_through_it(tailnet: Tailnet, one: str, other: str) -> None:
     assert tailnet.home.ends(one, f"tailscale ping --c 3 --until-direct=false {other}") == 0
 
@@ -79,10 +83,13 @@ def test_no_key_is_in_a_plan_a_log_or_a_list_of_processes(tailnet: Tailnet) -> N
 def test_no_key_stays_on_a_guest(tailnet: Tailnet) -> None:
     places = "/etc /root /home /run /tmp /usr/local /var/lib/tailscale /var/lib/headscale /var/log /var/tmp"
     pattern = "hskey-(auth|api)-[A-Za-z0-9_-]{12}-[A-Za-z0-9_-]{8}"
-    for name in MEMBERS:
+    for name in INSIDE:
         found = tailnet.home.said(name, f"grep -rlaE -D skip '{pattern}' {places} 2>/dev/null || :")
         assert found == ""
         assert tailnet.home.said(name, f"journalctl --no-pager | grep -cE '{pattern}' || :") == "0"
+    own = tailnet.home.twin.twin
+    kept = f"{own.dir}/node {own.private}/tailscale {own.logs}"
+    assert tailnet.on_node(f"grep -rlaE -D skip '{pattern}' {kept} || :") == ""
 
 
 def test_a_second_deploy_changes_nothing(tailnet: Tailnet) -> None:
@@ -141,6 +148,61 @@ def test_what_somebody_changed_on_a_guest_is_mended(
     assert until(lambda: tailnet.home.said("quiet", look) == was or None, BACK)
     assert until(lambda: ("quiet", True) in tailnet.nodes() or None, BACK)
     tailnet.home.deploy("--limit", "quiet").silent()
+
+
+def test_the_node_reaches_its_server_by_name_and_trusts_it_alone(tailnet: Tailnet) -> None:
+    name, address = SERVER
+    assert tailnet.on_node("cat /etc/hosts").splitlines()[-1] == f"{address} {name} # hearth"
+    settings = tailnet.on_node("cat /etc/systemd/system/tailscaled.service.d/hearth.conf")
+    assert "Environment=SSL_CERT_FILE=/etc/hearth/tailnet-ca.pem" in settings
+    assert tailnet.on_node("cat /etc/hearth/tailnet-ca.pem") == tailnet.home.secret("ca/cert").strip()
+    line = tailnet.home.secret("ca/cert").strip().splitlines()[-2]
+    assert tailnet.on_node(f"grep -rlF {line} /etc/ssl || :") == "", "nothing else there trusts it"
+
+
+@pytest.mark.parametrize(
+    ("drift", "look", "was"),
+    [
+        (
+            "tailscale set --accept-routes --accept-dns",
+            "tailscale debug prefs | grep -cE '(RouteAll|CorpDNS).*true' || :",
+            "0",
+        ),
+        ("tailscale set --hostname=other", 'tailscale debug prefs | grep -c \'"Hostname": "pve"\' || :', "1"),
+        ("tailscale down", "tailscale status --json | grep BackendState", '"BackendState": "Running",'),
+        ("rm /etc/hearth/tailnet-ca.pem", "ls /etc/hearth", "tailnet-ca.pem"),
+    ],
+    ids=["settings", "name", "down", "authority"],
+)
+def test_what_somebody_changed_on_the_node_is_mended(
+    tailnet: Tailnet, drift: str, look: str, was: str
+) -> None:
+    tailnet.on_node(drift)
+    assert tailnet.on_node(look) != was
+    tailnet.home.deploy("--limit", NODE).went_well()
+    assert until(lambda: tailnet.on_node(look) == was or None, BACK)
+    assert until(lambda: (NODE, True) in tailnet.nodes() or None, BACK)
+    tailnet.home.deploy("--limit", NODE).silent()
+
+
+def test_a_node_that_left_is_planned_to_join_and_joins_under_its_name(tailnet: Tailnet) -> None:
+    tailnet.on_node("tailscale logout")
+    keys, nodes = tailnet.headscale("preauthkeys list"), len(tailnet.headscale("nodes list"))
+    planned = tailnet.home.dry("--limit", NODE, *LOUD)
+    assert re.search(r"\+.*Join the tailnet", planned.text)
+    assert tailnet.headscale("preauthkeys list") == keys
+    assert len(tailnet.headscale("nodes list")) == nodes
+    assert tailnet.status(NODE)["BackendState"] == "NeedsLogin"
+    tailnet.home.deploy("--limit", NODE).went_well()
+    assert tailnet.nodes() == [(name, True) for name in MEMBERS]
+
+
+def test_a_node_that_asks_no_longer_is_named(tailnet: Tailnet, tmp_path: Path) -> None:
+    other = tailnet.home.edited(tmp_path, lambda content: content["nodes"][NODE].update(tailnet=False))
+    done = other.run("hearth", "tailnet", "status")
+    assert done.code == 1
+    assert f"{NODE}: wears our tag" in done.out
+    assert "tailnet" not in other.dry("--limit", NODE).text
 
 
 def test_a_guest_made_anew_keeps_the_one_name(tailnet: Tailnet) -> None:

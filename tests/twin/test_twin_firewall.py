@@ -70,6 +70,12 @@ class Walls:
 
 
 @pytest.fixture(scope="module")
+def twin(unwalled_twin: TwinHandle) -> TwinHandle:
+    """A twin without the home, whose firewall is another one."""
+    return unwalled_twin
+
+
+@pytest.fixture(scope="module")
 def guests(twin: TwinHandle) -> Iterator[None]:
     try:
         for vmid in (A, B):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,7 +26,6 @@ from tests.twin.home_kit import Home, copy_project
 from twin.home import PROJECT
 
 VALUES = {
-    "wall_enabled = False": "wall_enabled = True",
     "firewall_iot: list[str] = []": 'firewall_iot = ["192.168.1.200/30", "fd48:6561:7274::200/126"]',
     "firewall_management: list[str] = []": 'firewall_management = ["192.168.1.10", "fd48:6561:7274::10"]',
 }
@@ -99,6 +99,38 @@ class Walled:
             found.append(Knock(source, target, "ping", 0, ip_address(source) in may_ping))
         return found
 
+    @contextmanager
+    def outsiders(self) -> Iterator[None]:
+        """The twin's own machine has everybody's addresses who is no guest; guests know the way back."""
+        for address in OUTSIDERS:
+            self._network("addr", "add", address, "dev", "vmbr0", *(["nodad"] if ":" in address else []))
+        try:
+            for guest in self.home.fleet.guests:  # the fleet's IPv6 has no gateway
+                self.home.said(guest.name, f"ip -6 route replace {STRANGER[1]} dev eth0")
+            yield
+            for guest in self.home.fleet.guests:
+                self.home.said(guest.name, f"ip -6 route del {STRANGER[1]} dev eth0")
+        finally:
+            for address in OUTSIDERS:
+                self._network("addr", "del", address, "dev", "vmbr0")
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """Something answers on every port of every guest, where no service does."""
+        guests = [guest.name for guest in self.home.fleet.guests]
+        ports = {(one.protocol, one.port) for one in self.knocks(STRANGER, guests[0])} - {("ping", 0)}
+        with ExitStack() as stack:
+            for guest in guests:
+                process = self.serve(guest, sorted(ports))
+                stack.callback(process.communicate)
+            yield
+
+    def _network(self, *words: str) -> None:
+        """`ip` in the twin's network."""
+        argv = ["nsenter", f"--net={self.home.twin.twin.netns_file}", "--", "ip", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
     def knock(self, knocks: Sequence[Knock], guest: str | None = None) -> dict[Knock, str]:
         """What each knock met, from the LAN or from a guest."""
         asked = json.dumps([asdict(one) for one in knocks]) + "\n"
@@ -133,6 +165,11 @@ class Walled:
         return ["nsenter", f"--net=/proc/{said.stdout.strip()}/ns/net", "--"]
 
 
+def wrong(met: dict[Knock, str]) -> dict[Knock, str]:
+    """What was not as the flows have it."""
+    return {one: found for one, found in met.items() if found != ("open" if one.answer else "silent")}
+
+
 def _knocker(what: str) -> tuple[str, ...]:
     return (sys.executable, str(PROJECT / "tests/knocking.py"), what)
 
@@ -140,12 +177,11 @@ def _knocker(what: str) -> tuple[str, ...]:
 def make(twin: TwinHandle, place: Path) -> Walled:
     """The home's files; not deployed yet."""
     project = copy_project(place / "project")
-    for file in ("wall.py", "all.py"):
-        path = project / "group_data" / file
-        text = path.read_text()
-        for old, new in VALUES.items():
-            text = text.replace(old, new)
-        path.write_text(text)
+    path = project / "group_data/all.py"
+    text = path.read_text()
+    for old, new in VALUES.items():
+        text = text.replace(old, new)
+    path.write_text(text)
     assert tuned(project, {})["wall_enabled"] is True
     assert tuned(project, {})["firewall_iot"]
     assert tuned(project, {})["firewall_management"]

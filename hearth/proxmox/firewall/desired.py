@@ -28,6 +28,9 @@ from hearth.proxmox.firewall.model import (
 MANAGEMENT = "management"  # Proxmox's own name: what nodes answer to, `man pve-firewall`
 ADMIN = "hearth-management"  # the same without the nodes: what guests answer to
 PING = "hearth-ping"
+ANYBODY = (
+    "world"  # no set: Proxmox refuses 0.0.0.0/0 in one ("a zero prefix is not allowed in ipset entries")
+)
 NODE_GROUP, GUEST_GROUP = "hearth-node", "hearth-guest"
 LOCAL = "local_network"  # Proxmox lets this alias' network in to every node, and takes the node's LAN for it
 API_PORT = 8006
@@ -128,12 +131,13 @@ def _of_guest(guest: Guest, wants: Wants, groups: Mapping[str, Sequence[Flow]]) 
 
 
 def _rule(flow: Flow) -> Rule:
-    return _accept(flow.protocol, flow.port, set_name(flow), f"{flow.why} for {flow.who}")
+    group = None if flow.who == ANYBODY else set_name(flow)
+    return _accept(flow.protocol, flow.port, group, f"{flow.why} for {flow.who}")
 
 
-def _accept(protocol: str, port: int, group: str, why: str) -> Rule:
+def _accept(protocol: str, port: int, group: str | None, why: str) -> Rule:
     row = {"type": "in", "action": "ACCEPT", "proto": protocol, "dport": port}
-    return Rule.of({**row, "source": f"+dc/{group}", "comment": marked(why)})
+    return Rule.of({**row, "source": f"+dc/{group}" if group else None, "comment": marked(why)})
 
 
 def _ping(why: str) -> Rule:
@@ -154,7 +158,8 @@ def _sets(wants: Wants) -> dict[str, frozenset[Entry]]:
         ADMIN: _entries(wants.management),
         PING: _entries(wants.ping),
     }
-    return found | {set_name(flow): _entries(flow.sources) for flow in wants.flows}
+    named = [flow for flow in wants.flows if flow.who != ANYBODY]
+    return found | {set_name(flow): _entries(flow.sources) for flow in named}
 
 
 def _entries(given: Sources) -> frozenset[Entry]:

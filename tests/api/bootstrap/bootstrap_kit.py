@@ -51,6 +51,7 @@ class NodeSsh:
         (root / "dev/net/tun").symlink_to("/dev/null")  # any character device
         self.password = PASSWORD
         self.commands: list[str] = []
+        self.options: list[str] = []  # what the line of the key that logged in gives the wrapper
         self.host_key = paramiko.ECDSAKey.generate()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
@@ -86,7 +87,7 @@ class NodeSsh:
     def run(self, command: str, stdin: bytes, forced: bool) -> subprocess.CompletedProcess[bytes]:
         env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "SSH_ORIGINAL_COMMAND": command}
         if forced:
-            argv = [sys.executable, "-I", str(self.wrapper), "--root", str(self.root)]
+            argv = [sys.executable, "-I", str(self.wrapper), "--root", str(self.root), *self.options]
         else:
             self.commands.append(command)
             argv = ["sh", "-c", command.replace(SBIN, str(self.sbin))]
@@ -115,7 +116,8 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         line = self.node.line_of(key)
-        self.forced = line is not None and f'command="{SBIN}/hearth-node"' in line
+        self.forced = line is not None and f'command="{SBIN}/hearth-node' in line
+        self.node.options = ["--tailnet"] if line and '/hearth-node --tailnet"' in line else []
         return int(AUTH_SUCCESSFUL if line and username == "root" else AUTH_FAILED)
 
     def check_auth_password(self, username: str, password: str) -> int:

@@ -146,7 +146,9 @@ def given(request: pytest.FixtureRequest, pve_server: Server, root_token: str) -
 
     pve_server.call(forget)
     token = ""
-    for step in rights.plan(grants(needed(whole(), firewall)), {"home", "other"}, look(root, None)):
+    for step in rights.plan(
+        grants(needed(whole().model_copy(update={"firewall": firewall}))), {"home", "other"}, look(root, None)
+    ):
         answer = getattr(root, step.method.lower())(step.path, **step.params)
         token = f"{answer['full-tokenid']}={answer['value']}" if step.brings_token else token
     env = {

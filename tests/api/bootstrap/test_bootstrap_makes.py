@@ -72,6 +72,30 @@ def test_the_key_may_run_the_wrapper_and_nothing_else(site: Site) -> None:
     assert site.node.state()["mode"] == "0o755"
 
 
+def test_the_key_may_bring_a_node_that_asks_into_the_tailnet_and_only_as_long_as_it_asks(site: Site) -> None:
+    admin = "ssh-ed25519 AAAAadmin admin@laptop"
+    site.node.keys.parent.mkdir()
+    site.node.keys.write_text(f"{admin}\n")
+    asking = {**fleet_of(comms=container()), "tailnet": {"domain": "tail.example.ts.net"}}
+    asking["nodes"]["pve"]["tailnet"] = True
+    site.declare(asking)
+    assert "which may bring the node into the tailnet" in site.bootstrap().went_well().out
+    public = ssh_public_key(site.store.get("ssh/node"), "hearth-node")
+    line = f'restrict,command="/usr/local/sbin/hearth-node --tailnet" {public}'
+    assert site.node.keys.read_text() == f"{admin}\n{line}\n"
+    assert "nothing to do" in site.bootstrap().went_well().out
+    assert "ok   wrapper: the SSH wrapper of pve may bring it into the tailnet" in site.hearth("doctor").out
+    site.declare(fleet_of(comms=container(tun=True)))
+    assert "until now its line says otherwise" in site.bootstrap().went_well().out
+    assert site.node.keys.read_text() == f"{admin}\n{line.replace(' --tailnet', '')}\n"
+    site.declare(asking)
+    site.bootstrap().went_well()
+    site.declare(fleet_of(comms=container()))
+    site.bootstrap().went_well()
+    assert site.node.keys.read_text() == f"{admin}\n", "nobody needs it: nobody else's key goes with it"
+    assert not site.node.wrapper.exists()
+
+
 def test_a_second_run_changes_nothing(site: Site) -> None:
     site.bootstrap().went_well()
     before, token, keys = site.rights(), site.token(), site.store.path.read_bytes()
@@ -168,14 +192,14 @@ def test_a_larger_fleet_gets_more_with_the_same_token(site: Site) -> None:
 
 
 def test_where_hearth_keeps_the_firewall_it_gets_the_rights_and_loses_them_again(
-    site: Site, tmp_path: Path
+    site: Site,
 ) -> None:
-    values = tmp_path / "values.yaml"
-    values.write_text("firewall_enabled: true\n")
-    site.bootstrap(HEARTH_OVERRIDES=str(values)).went_well()
+    site.declare({**fleet_of(comms=container()), "firewall": True})
+    site.bootstrap().went_well()
     access = site.pve.access
     assert access.permissions("hearth@pve!deploy", "/nodes/pve").keys() >= {"Sys.Modify"}
     assert access.permissions("hearth@pve!deploy", "/").keys() >= {"Sys.Audit", "Sys.Modify"}
+    site.declare(fleet_of(comms=container()))
     site.bootstrap().went_well()
     assert given(site.pve, "hearth@pve!deploy") == wanted(site)
 

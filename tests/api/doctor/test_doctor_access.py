@@ -269,7 +269,7 @@ def test_a_network_that_no_guest_is_on_and_images_that_no_guest_is_made_from_nee
 def test_the_firewalls_privileges_are_needed_with_a_firewall_only() -> None:
     privileged = fleet(lxc(unprivileged=False))
     without = {(p.path, p.name) for p in needed(privileged)}
-    with_it = {p: p.why for p in needed(privileged, firewall=True)}
+    with_it = {p: p.why for p in needed(privileged.model_copy(update={"firewall": True}))}
     more = {(p.path, p.name) for p in with_it} - without
     assert more == {("/", "Sys.Audit"), ("/nodes/pve", "Sys.Modify")}
     assert without - {(p.path, p.name) for p in with_it} == {("/nodes/pve", "Sys.AccessNetwork")}

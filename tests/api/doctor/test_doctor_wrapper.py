@@ -31,6 +31,7 @@ class NodeSsh:
         self.host_key = paramiko.ECDSAKey.generate()
         self.accepted = ""  # the public line that may log in
         self.installed = True
+        self.options: tuple[str, ...] = ()  # what the key's line gives the wrapper
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._listen, daemon=True)
@@ -59,7 +60,7 @@ class NodeSsh:
             return subprocess.CompletedProcess([], 127, b"", b"sh: /usr/local/sbin/hearth-node: not found\n")
         wrapper = str(files("hearth.proxmox") / "node_wrapper.py")
         environ = {**os.environ, "SSH_ORIGINAL_COMMAND": command}
-        argv = [sys.executable, wrapper, "--root", str(self.root)]
+        argv = [sys.executable, wrapper, "--root", str(self.root), "--path", "/nowhere", *self.options]
         return subprocess.run(argv, env=environ, capture_output=True, check=False, timeout=PATIENCE)
 
 
@@ -125,6 +126,22 @@ def test_all_is_well(wired: Patient) -> None:
     assert [finding.check for finding in findings].count("device") == 1
     assert wired.pve.log.writes() == []
     assert not wired.home.known_hosts.path.exists()
+
+
+def test_a_node_that_asks_for_the_tailnet(patient: Patient, node_ssh: NodeSsh) -> None:
+    patient.fleet["nodes"]["pve"] |= {"ssh": {"port": node_ssh.port}, "tailnet": True}
+    patient.fleet["tailnet"] = {"domain": "tail.example.ts.net"}
+    finding = patient.complaint()
+    assert (finding.check, finding.status) == ("wrapper", "fail")
+    assert "pve: tailnet" in finding.text
+    store = patient.home.secrets
+    _, node_ssh.accepted = ensure_ssh_key(store, "node")
+    store.save()
+    finding = patient.complaint()
+    assert "its line has no --tailnet" in finding.text and "bootstrap.py" in finding.remedy
+    node_ssh.options = ("--tailnet",)
+    assert patient.complaints() == []
+    assert "may bring it into the tailnet" in "".join(found.text for found in patient.examine())
 
 
 def test_stick_that_is_missing(wired: Patient, node_ssh: NodeSsh) -> None:

@@ -72,7 +72,7 @@ def a_fleet(*guests: Guest) -> Fleet:
         name="pve", address=NODE_ADDRESS, endpoint="https://x:8006", storage="local-lvm", images="local"
     )
     lan = Network(name="lan", bridge="vmbr0", subnet="192.168.1.0/24", subnet6="fd00::/64")
-    return Fleet(nodes=(node,), networks=(lan,), guests=guests)
+    return Fleet(nodes=(node,), networks=(lan,), firewall=True, guests=guests)
 
 
 def all_guests() -> tuple[Guest, ...]:
@@ -89,7 +89,7 @@ class FirewallHome:
     env: dict[str, str]
     place: Path
     fleet: Fleet
-    values: dict[str, Any] = field(default_factory=lambda: {"firewall_enabled": True})
+    values: dict[str, Any] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=lambda: dict(ROLES))
     here: str = HERE
     said: list[str] = field(default_factory=list)
@@ -235,7 +235,7 @@ class Run:
 
     @cached_property
     def survey(self) -> VirtualSurvey:
-        return VirtualSurvey(self.home, self.walls.enabled)
+        return VirtualSurvey(self.home)
 
     def address_of(self, guest: Guest) -> str:
         return str(guest.address)
@@ -244,11 +244,11 @@ class Run:
 class VirtualSurvey(Survey):
     """A survey whose API is cut off where the judge says so, and whose clock is the fake's."""
 
-    def __init__(self, home: FirewallHome, walled: bool) -> None:
+    def __init__(self, home: FirewallHome) -> None:
         def find(name: str) -> Secret | None:
             return None
 
-        super().__init__(home.fleet, Options(), home.env, find, tuple, walled=walled)
+        super().__init__(home.fleet, Options(), home.env, find, tuple)
         self._home = home
         self._prepared: list[Api] = []
 

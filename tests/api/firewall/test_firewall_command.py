@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.run.conftest import Home, container, home_of
+from tests.api.run.conftest import Home, container, fleet_of, home_of
 from twin.pve import Server, faults
 
 ENABLE = "PUT /cluster/firewall/options"
@@ -18,8 +18,8 @@ ENABLE = "PUT /cluster/firewall/options"
 def kept(pve_server: Server, pve_env: dict[str, str], tmp_path: Path) -> Home:
     """A home of one appliance, whose node's firewall is kept."""
     home = home_of(pve_server, pve_env, tmp_path)
-    home.declare(comms=container())
-    (tmp_path / "overrides.yaml").write_text("firewall_enabled: true\nfirewall_log_level: info\n")
+    home.declare({**fleet_of(comms=container()), "firewall": True})
+    (tmp_path / "overrides.yaml").write_text("firewall_log_level: info\n")
     home.env["HEARTH_OVERRIDES"] = str(tmp_path / "overrides.yaml")
     return home
 
@@ -59,13 +59,13 @@ def test_a_refused_write_ends_the_run_non_zero_and_as_it_was(kept: Home) -> None
     assert not list(kept.place.glob("state/firewall-*"))
 
 
-def test_without_the_switch_in_group_data_nothing_is_asked(kept: Home) -> None:
-    (kept.place / "overrides.yaml").write_text("firewall_enabled: false\n")
+def test_where_the_fleet_file_does_not_say_so_nothing_is_asked(kept: Home) -> None:
+    kept.declare(comms=container())
     done = kept.deploy().went_well()
     assert not [path for path in done.paths if "firewall" in path]
 
 
 def test_a_value_that_means_nothing_is_said_before_anything_changes(kept: Home) -> None:
-    (kept.place / "overrides.yaml").write_text("firewall_enabled: true\nfirewall_iot: [toaster]\n")
+    (kept.place / "overrides.yaml").write_text("firewall_iot: [toaster]\n")
     done = kept.deploy().refused("toaster")
     assert done.writes == []

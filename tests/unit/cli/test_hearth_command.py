@@ -85,6 +85,17 @@ def test_node_key_is_made_once_and_bound_to_the_wrapper(hearth: Hearth, project:
     assert hearth("secrets", "public", "ssh/node").stdout.split()[1] == key
 
 
+def test_where_a_node_asks_for_the_tailnet_the_line_allows_that_too(hearth: Hearth, project: Path) -> None:
+    plain = hearth("node-key", "--line").stdout
+    asks = FLEET.replace("images: local", "images: local, tailnet: true", 1)
+    (project / "inventory").mkdir(exist_ok=True)
+    (project / "inventory" / "fleet.yaml").write_text(f"{asks}tailnet: {{domain: x.ts.net}}\n")
+    line = hearth("node-key", "--line").stdout
+    assert line == plain.replace('hearth-node"', 'hearth-node --tailnet"')
+    (project / "authorized_keys").write_text(line)
+    subprocess.run(["ssh-keygen", "-l", "-f", project / "authorized_keys"], capture_output=True, check=True)
+
+
 def test_ssh_keygen_reads_the_line(hearth: Hearth, project: Path) -> None:
     (project / "authorized_keys").write_text(hearth("node-key", "--line").stdout)
     shown = subprocess.run(

@@ -10,11 +10,12 @@ from firewall_kit import LAN, NODE, ROLES, a_home, answers, guest, row
 
 from hearth.errors import HearthError
 from hearth.firewall.flows import flows, management, pingers
-from hearth.firewall.settings import Settings, enabled, log_level, read_settings
+from hearth.firewall.settings import Settings, log_level, read_settings
 from hearth.fleet.loader import load_fleet
 from hearth.fleet.model import Fleet
 from hearth.role.catalogue import load_roles
 from hearth.role.declaration import Need, Port, Role
+from hearth.values import tuned
 
 HOME = a_home()
 SSH = {(each.name, 22) for each in HOME.guests}
@@ -189,21 +190,61 @@ def test_a_guest_without_a_fixed_address_cannot_be_outside() -> None:
         settings(home, outside=["roamer"])
 
 
-def test_switch_and_level_are_checked() -> None:
-    assert not enabled({})
-    assert enabled({"firewall_enabled": True})
-    with pytest.raises(HearthError, match="yes"):
-        enabled({"firewall_enabled": "yes"})
+def test_the_level_is_checked() -> None:
     assert log_level({"firewall_log_level": "info"}) == "info"
     with pytest.raises(HearthError, match="loud"):
         log_level({"firewall_log_level": "loud"})
 
 
+def test_the_admin_opens_ports_besides_for_a_guest_or_a_role() -> None:
+    opened = {"hall": ["21064/tcp from lan", "5353/udp from iot"], "bus": ["9001/tcp from management"]}
+    plain = flows(HOME, ROLES, settings(iot=["192.0.2.50"], management=["192.0.2.10"]))
+    table = flows(HOME, ROLES, settings(iot=["192.0.2.50"], management=["192.0.2.10"], open=opened))
+    brokers = {(guest.name, 9001) for guest in HOME.guests if "bus" in guest.roles}
+    assert len(brokers) > 1
+    for source, more in {
+        "192.0.2.77": {("hall", 21064)},
+        "192.0.2.50": {("hall", 5353)},
+        "192.0.2.10": {("hall", 21064), *brokers},
+    }.items():
+        assert answers(table, source) == answers(plain, source) | more
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        (["80/tcp from lan"], "not a mapping"),
+        ({"hall": "80"}, "'80' for hall"),
+        ({"hall": ["80/tcp from fleet"]}, "from fleet"),
+        ({"hall": ["0/tcp from lan"]}, "0/tcp"),
+        ({"hall": ["65536/tcp from lan"]}, "65536/tcp"),
+        ({"hall": ["80/sctp from lan"]}, "80/sctp"),
+        ({"attic": ["80/tcp from lan"]}, "'attic' is no guest of the fleet and no role"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_named(value: Any, wrong: str) -> None:
+    with pytest.raises(HearthError, match=f"firewall_open.*{wrong}"):
+        flows(HOME, ROLES, settings(open=value))
+
+
+def test_home_assistant_hears_what_announces_itself_in_the_lan_alone(project_folder: Any) -> None:
+    roles = load_roles(project_folder / "roles")
+    fleet = load_fleet(project_folder / "inventory" / "fleet.yaml", roles)
+    values = {**tuned(project_folder, {}), "firewall_iot": ["192.168.1.50"]}
+    table = flows(fleet, roles, read_settings(values, fleet))
+    heard = {("home-assistant", 5353), ("home-assistant", 1900)}
+    assert heard <= answers(table, "192.168.1.77")
+    assert not heard & (answers(table, "192.168.1.50") | answers(table, "192.168.1.141"))
+
+
 def test_the_default_fleet_has_a_table(project_folder: Any) -> None:
     roles = load_roles(project_folder / "roles")
     fleet = load_fleet(project_folder / "inventory" / "fleet.yaml", roles)
-    values = {"firewall_outside": ["tailnet"], "firewall_iot": ["192.168.1.50"]}
+    values = {"firewall_iot": ["192.168.1.50"]}
     table = flows(fleet, roles, read_settings(values, fleet))
-    assert answers(table, "192.168.1.141") == {("home-assistant", port) for port in (8123, 3000, 5000, 8883)}
+    tailnet = {("tailnet", 443), ("tailnet", 3478), *((guest.name, 41641) for guest in fleet.guests)}
+    assert answers(table, "203.0.113.9") == tailnet
+    door = {("home-assistant", port) for port in (8123, 3000, 5000, 8883)}
+    assert answers(table, "192.168.1.141") == door | tailnet
     assert {who for guest, port, who in map(row, table) if port == 5432} == {"fleet"}
     assert {port for guest, port, who in map(row, table) if who == "iot"} == {1883, 8883}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet_cases import COMMS, ROLES, WHOLE, spoiled
+from fleet_cases import COMMS, NODE, ROLES, WHOLE, spoiled
 
 from hearth.fleet.loader import FleetError, load_fleet
 from hearth.fleet.model import Fleet, Tailnet
@@ -84,3 +84,31 @@ def test_mistakes_are_named(load: Load, section: str, field: str, words: str) ->
 def test_joining_is_a_yes_or_a_no(load: Load) -> None:
     with pytest.raises(FleetError, match=r"guests\.comms\.tailnet"):
         load(spoiled(COMMS, f"{COMMS}    tailnet: maybe\n") + SECTION)
+
+
+def test_a_node_joins_where_it_asks(load: Load) -> None:
+    asks = spoiled(NODE, f"{NODE}    tailnet: true\n")
+    assert [node.tailnet for node in load(asks + SECTION).nodes] == [True]
+    assert [node.tailnet for node in load(WHOLE + SECTION).nodes] == [False]
+    assert [node.tailnet for node in load(spoiled(NODE, f"{NODE}    tailnet: false\n")).nodes] == [False]
+
+
+def test_a_node_that_asks_where_there_is_no_tailnet_is_a_mistake(load: Load) -> None:
+    text = spoiled(NODE, f"{NODE}    tailnet: true\n")
+    with pytest.raises(FleetError) as caught:
+        load(text)
+    (mistake,) = caught.value.mistakes
+    assert mistake.field == "nodes.pve.tailnet"
+    assert text.splitlines()[mistake.line - 1].strip() == "tailnet: true"
+    assert "no tailnet to join" in mistake.wrong and "add the section tailnet" in mistake.right
+
+
+def test_a_wrong_section_is_not_reported_twice(load: Load) -> None:
+    with pytest.raises(FleetError) as caught:
+        load(spoiled(NODE, f"{NODE}    tailnet: true\n") + "tailnet: yes\n")
+    assert [mistake.field for mistake in caught.value.mistakes] == ["tailnet"]
+
+
+def test_a_node_asks_with_a_yes_or_a_no(load: Load) -> None:
+    with pytest.raises(FleetError, match=r"nodes\.pve\.tailnet"):
+        load(spoiled(NODE, f"{NODE}    tailnet: maybe\n") + SECTION)

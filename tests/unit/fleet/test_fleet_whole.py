@@ -58,6 +58,11 @@ def test_keys_of_one_kind_in_the_common_defaults(load: Load) -> None:
     assert [disk.size for disk in fleet.guest("database").disks] == [4096]
 
 
+def test_proxmoxs_firewall_is_kept_only_where_the_file_says_so(load: Load) -> None:
+    assert load(WHOLE).firewall is False
+    assert load(f"{WHOLE}firewall: true\n").firewall is True
+
+
 def test_nested_defaults_are_merged_by_key_and_lists_replaced(load: Load) -> None:
     fleet = load(
         spoiled(

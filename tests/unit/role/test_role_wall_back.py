@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,36 @@ from wall_kit import DATA, FLEET, TwoSides, a_run, rules
 from hearth.ops import nft, proven
 from hearth.ops.files import File
 from hearth.role.here import Here
+from tests.knocking import Knock
 
 TABLE = "list table inet hearth"
+ADDRESS, US = "192.168.1.150", "192.168.1.77"
+ARMED = re.compile(
+    r"systemd-run .*--unit=(?P<unit>\S+) --on-active=(?P<after>\d+) .*?(?P<command>/bin/sh .+)"
+)
+CHAIN = re.compile(r"chain input \{\n.*?policy drop;?[^\n]*\n", re.DOTALL)
+EMPTY = "table inet hearth\ndelete table inet hearth\ntable inet hearth {{ chain input {{ {} }}; }}\n"
+HOOK = "type filter hook input priority filter; policy {};"
+
+
+def first(rule: str) -> Callable[[str], str]:
+    """The good rules with another one before all others."""
+    return lambda good: CHAIN.sub(lambda found: f"{found[0]}\t\t{rule}\n", good, count=1)
+
+
+#: Rules that shut us out, made from the good ones.
+CUTS: dict[str, Callable[[str], str]] = {
+    "management without us": lambda _: rules("bare", firewall_management=["192.168.1.10"]).text,
+    "ssh dropped": first("tcp dport 22 drop"),
+    "ssh refused": first("tcp dport 22 reject with tcp reset"),
+    "new ssh dropped": first("tcp dport 22 ct state new drop"),
+    "our address dropped": first(f"ip saddr {US} drop"),
+    "all of IPv4 dropped": first("meta nfproto ipv4 drop"),
+    "everything dropped": first("drop"),
+    "nothing but the policy": lambda _: EMPTY.format(HOOK.format("drop")),
+    "an earlier hook": lambda _: EMPTY.format("type filter hook prerouting priority raw; policy drop;"),
+    "answers dropped": lambda _: EMPTY.format("type filter hook output priority filter; policy drop;"),
+}
 
 
 class Guest:
@@ -23,7 +52,8 @@ class Guest:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.file = place / "etc/wall.nft"
-        self.sides = TwoSides(["192.168.1.150"], ["192.168.1.77"])
+        self.sides = TwoSides([ADDRESS], [US])
+        self.now = 0
         (place / "bin").mkdir()
         (place / "run").mkdir()
         for name in ("systemctl", "systemd-run"):
@@ -37,6 +67,23 @@ class Guest:
     @property
     def calls(self) -> list[str]:
         return (self.place / "calls").read_text().splitlines()
+
+    def passes(self, seconds: int) -> None:
+        """Time passes for the timers of systemd: what is due happens, unless it was called off."""
+        self.now += seconds
+        for number, call in enumerate(self.calls):
+            if (timer := ARMED.fullmatch(call)) and self.now >= int(timer["after"]):
+                stopped = f"systemctl stop {timer['unit']}.timer"
+                if stopped not in self.calls[number:]:
+                    assert self.sh(timer["command"]) == 0
+
+    def lets_us_in(self) -> bool:
+        """Whether a new connection to SSH is answered; waits for it."""
+        return self.sides.knock([Knock(US, ADDRESS, "tcp", 22, True)]).popitem()[1] == "open"
+
+    def shuts_us_out(self) -> bool:
+        """Whether a new connection to SSH is not answered."""
+        return self.sides.knock([Knock(US, ADDRESS, "tcp", 22, False)]).popitem()[1] != "open"
 
     def risky(self, text: str = "") -> proven.Risky:
         return nft.risky(File(str(self.file), text or rules("bare").text, mode="600"))
@@ -154,6 +201,36 @@ def test_what_nft_refuses_is_never_loaded_and_the_old_wall_stays(guest: Guest) -
     assert f"nft -f {guest.file}" not in guest.calls
     assert guest.table() == before
     assert guest.holds()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_rules_that_shut_us_out_end_with_the_old_ones_when_the_time_is_over(guest: Guest, cut: str) -> None:
+    """Ten times by a virtual clock; in real time: tests/twin/test_home_wall.py."""
+    guest.sides.serve([("tcp", 22)])
+    good = rules("bare", firewall_management=[US]).text
+    assert guest.tries(good) == 0
+    assert guest.sh(proven.keeping(guest.risky())) == 0
+    before = guest.table(), guest.file.read_text()
+    assert guest.lets_us_in()
+    bad = CUTS[cut](good)
+    assert bad != good
+    assert guest.tries(bad) == 0
+    guest.passes(59)
+    assert guest.shuts_us_out()
+    guest.passes(1)
+    assert guest.lets_us_in()
+    assert (guest.table(), guest.file.read_text()) == before
+    assert not Path(guest.risky().kept).exists()
+
+
+def test_rules_that_were_proven_stay_when_the_time_is_over(guest: Guest) -> None:
+    guest.sides.serve([("tcp", 22)])
+    assert guest.tries(rules("bare", firewall_management=[US]).text) == 0
+    assert guest.sh(proven.keeping(guest.risky())) == 0
+    before = guest.table()
+    guest.passes(61)
+    assert guest.lets_us_in()
+    assert guest.table() == before
 
 
 def test_where_even_the_way_back_fails_it_ends_open(guest: Guest) -> None:
