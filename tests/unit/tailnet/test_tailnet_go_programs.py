@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,24 @@ def test_built_once_at_its_version(environ: dict[str, str], tmp_path: Path) -> N
     assert first.read_text() == "made\n"
     called = (tmp_path / "bin" / "called").read_text()
     program = go_programs.PROGRAMS["tailscaled"]
-    assert called.count("build") == 1
+    assert called.count("build -C") == 1
     assert f"require {program.module} {program.version}" in called
     assert program.version in first.parent.name
     assert [file.name for file in first.parent.iterdir() if not file.name.startswith(".")] == ["tailscaled"]
+
+
+def test_one_build_is_command_and_daemon(environ: dict[str, str], tmp_path: Path) -> None:
+    command = go_programs.ensure("tailscale", environ)
+    assert command.name == "tailscale"
+    assert command.samefile(go_programs.ensure("tailscaled", environ))
+    assert (tmp_path / "bin" / "called").read_text().count("build -C") == 1
+
+
+def test_other_build_tags_are_another_build(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = go_programs.ensure("tailscaled", environ)
+    program = go_programs.PROGRAMS["tailscaled"]
+    monkeypatch.setitem(go_programs.PROGRAMS, "tailscaled", replace(program, tags=("another",)))
+    assert go_programs.ensure("tailscaled", environ) != first
 
 
 def test_a_build_that_fails_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
