@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -136,3 +137,18 @@ def _build(name: str, program: Program, folder: Path, environ: Mapping[str, str]
         ]
         run(*command, f"{program.module}/{program.package}", timeout=LONGEST, env=env)
         Path(work, name).rename(folder / name)
+
+
+def main() -> int:
+    """Build all of them; 0 when they are there."""
+    try:
+        for name in PROGRAMS:
+            ensure(name)
+    except HearthError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

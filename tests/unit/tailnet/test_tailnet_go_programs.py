@@ -78,3 +78,21 @@ def test_without_go(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bin" / "go").unlink()
     with pytest.raises(HearthError, match="Go is not installed"):
         go_programs.ensure("headscale", {**environ, "PATH": str(tmp_path / "bin")})
+
+
+def test_all_are_built_by_one_command_and_a_mistake_is_told(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    install(tmp_path / "bin", 1)
+    assert go_programs.main() == 1
+    assert "go build" in capsys.readouterr().err
+    install(tmp_path / "bin", 0)
+    assert go_programs.main() == 0
+    assert {file.name for file in (tmp_path / "kept").rglob("*[a-z]") if file.is_file()} >= set(
+        go_programs.PROGRAMS
+    )
