@@ -13,6 +13,7 @@ import click
 import hearth
 from hearth.cli.android import android
 from hearth.cli.doctor import doctor
+from hearth.cli.drift import drift
 from hearth.cli.fleet import check_fleet
 from hearth.cli.flows import show_flows
 from hearth.cli.importing import import_home
@@ -53,6 +54,7 @@ def fleet() -> None:
 fleet.add_command(check_fleet)
 cli.add_command(android)
 cli.add_command(doctor)
+cli.add_command(drift)
 cli.add_command(show_flows)
 cli.add_command(import_home)
 cli.add_command(node_key)
