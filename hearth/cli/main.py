@@ -18,6 +18,8 @@ from hearth.cli.fleet import check_fleet
 from hearth.cli.flows import show_flows
 from hearth.cli.importing import import_home
 from hearth.cli.node_key import node_key
+from hearth.cli.outdated import outdated
+from hearth.cli.report import report
 from hearth.cli.secrets import secrets
 from hearth.cli.tailnet import tailnet
 from hearth.doctor.examine import Home
@@ -58,6 +60,8 @@ cli.add_command(drift)
 cli.add_command(show_flows)
 cli.add_command(import_home)
 cli.add_command(node_key)
+cli.add_command(outdated)
+cli.add_command(report)
 cli.add_command(secrets)
 cli.add_command(tailnet)
 
