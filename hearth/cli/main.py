@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 import hearth
+from hearth.cli.advise import advise
 from hearth.cli.android import android
 from hearth.cli.doctor import doctor
 from hearth.cli.drift import drift
@@ -54,6 +55,7 @@ def fleet() -> None:
 
 
 fleet.add_command(check_fleet)
+cli.add_command(advise)
 cli.add_command(android)
 cli.add_command(doctor)
 cli.add_command(drift)
