@@ -58,7 +58,7 @@ def test_it_names_what_is_there_and_may_write_nothing(path: Path) -> None:
     assert found["permissions"] == {"contents": "read"}
     text = path.read_text()
     assert "${{ secrets." not in text  # nobody's fork gets a secret, for there is none
-    for name in re.findall(r"(?:docs|tests|inventory|bin)/[\w./-]+|\b\w+\.py\b", text):
+    for name in re.findall(r"(?<![\w./-])(?:docs|tests|inventory|bin)/[\w./-]+|\b\w+\.py\b", text):
         assert (PROJECT / name).exists(), name
     for job in found["jobs"].values():
         assert job["timeout-minutes"] <= 120
