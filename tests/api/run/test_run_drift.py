@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Done, Home
+
+from tests.api.run.conftest import Done, Home, container, fleet_of, machine
 
 HEARTH = str(Path(sys.executable).with_name("hearth"))
 
@@ -140,3 +141,26 @@ def test_beside_a_run_it_says_so_instead_of_calling_half_a_run_drift(deployed: H
         drift(deployed).refused("a run is under way")
     finally:
         os.close(lock)
+
+
+def test_a_guest_that_does_not_answer_is_an_error_that_names_it_and_the_others_are_looked_at(
+    home: Home,
+) -> None:
+    """It runs, says the API; nobody listens on its port 22."""
+    fleet = fleet_of(database=machine())
+    fleet["networks"]["here"] = {"bridge": "vmbr0", "subnet": "127.9.9.0/24"}
+    home.declare(fleet)
+    home.deploy().went_well()
+    mute = {**container(), "appliance": False, "network": "here", "address": "127.9.9.135"}
+    home.declare({**fleet, "guests": {**fleet["guests"], "mute": mute}})
+    config = {"hostname": "mute", "tags": "hearth", "unprivileged": 1}
+    home.server.call(lambda: home.pve.add_ct(135, "mute", node="pve", config=config, status="running"))
+    home.server.call(lambda: home.pve.guest(136).config.update({"cores": 1}))
+    done = drift(home, "--json")
+    found = json.loads(done.out)
+    assert done.code == 1
+    (error,) = found["errors"]
+    assert error["subject"] == "mute"
+    assert "cannot reach mute by SSH at 127.9.9.135" in error["reason"]
+    assert ("database", "cores") in {(f["subject"], f["field"]) for f in found["drift"]}
+    assert not [f for f in found["drift"] if f["kind"] in ("file", "service", "step")]

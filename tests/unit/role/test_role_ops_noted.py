@@ -14,10 +14,11 @@ from ops_kit import preparing
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 
-from hearth.ops import files, shell, systemd
+from hearth.ops import files, shell, systemd, tailscale
 from hearth.ops.facts import UnitState
 from hearth.ops.files import File
 from hearth.ops.noted import Lack, noted
+from hearth.tailnet.membership import Membership, Settings
 
 ME = getpass.getuser()
 MINE = grp.getgrgid(os.getegid()).gr_name
@@ -110,3 +111,16 @@ def test_a_restart_that_only_follows_from_a_changed_file_is_no_finding() -> None
     edited = UnitState(True, True, True, started=EARLY, told=EARLY, changed=(("/etc/a", LATE),))
     assert systemd.decide(edited, {"/etc/a"}, set(), {"/etc/a"})
     assert systemd.lacks("it.service", edited, {"/etc/a"}, set(), {"/etc/a"}) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "fields"),
+    [
+        (Membership(), []),
+        (Membership("Running", settings=Settings("comms").flags()), []),
+        (Membership("Running", settings=Settings("comms", accept_dns=True).flags()), ["accept-dns"]),
+        (Membership("Stopped", settings=Settings("comms", ssh=True).flags()), ["ssh", "state"]),
+    ],
+)
+def test_settings_of_tailscale_field_by_field(now: Membership, fields: list[str]) -> None:
+    assert [lack.field for lack in tailscale.lacks(now, Settings("comms"))] == fields
