@@ -17,8 +17,7 @@ from hearth.role.declaration import Role
 from hearth.secrets import Secret, SecretStore
 
 SECONDS: Final = 20.0  # for one answer
-USER: Final = "admin"  # both ask for the same login, whose password is the secret below
-PASSWORD: Final = "monitoring/admin"
+USER: Final = "admin"  # the login of people; its password is the secret ROLE/admin
 
 
 class RunLike(Protocol):
@@ -106,5 +105,5 @@ def place_of(run: RunLike, role: str, port: str, called: str) -> Place | None:
         f"{scheme}://{host}:{served.number}",
         run.authority.ca_pem if served.tls else "",
         USER,
-        run.secrets.find(PASSWORD),
+        run.secrets.find(f"{role}/{USER}"),
     )

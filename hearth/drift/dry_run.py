@@ -73,6 +73,11 @@ def of_plan(plan: Mapping[str, Any], inside: Collection[str], nodes: Collection[
     for node, wall in plan["firewall"].items():
         into.findings += _of_wall(node, wall)
         into.notes += [Finding(node, "foreign", "", "", text) for text in wall["foreign"]]
+    for node, jobs in plan.get("backup_jobs", {}).items():
+        into.findings += [
+            Finding(node, "backup", "job", "", f"a deploy would {step}") for step in jobs["steps"]
+        ]
+        into.notes += [Finding(node, "foreign", "backup job", "", name) for name in jobs["foreign"]]
     into.troubles += [Trouble(name, reason) for name, reason in plan["unreached"].items()]
     into.troubles += [Trouble(name, line) for name, lines in plan["unknown"].items() for line in lines]
     return into
@@ -83,6 +88,7 @@ ELSEWHERE = (
     "Guest as the fleet file says",
     "Restart of a guest that this run passes through",
     "Firewall as the flows want it",
+    "Backup jobs as the fleet file says",
 )
 
 

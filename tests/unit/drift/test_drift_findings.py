@@ -139,6 +139,15 @@ def test_others_rules_are_notes() -> None:
     assert [note.now for note in found.notes] == ["cluster: rule in accept"]
 
 
+def test_backup_jobs_where_the_plan_has_them() -> None:
+    jobs = {"pve": {"steps": ["change hearth-daily: schedule: 04:00 -> 03:00"], "foreign": ["theirs"]}}
+    found = dry_run.of_plan(a_plan(backup_jobs=jobs), (), {"pve"})
+    assert [(each.kind, each.now) for each in found.findings] == [
+        ("backup", "a deploy would change hearth-daily: schedule: 04:00 -> 03:00")
+    ]
+    assert [note.now for note in found.notes] == ["theirs"]
+
+
 def test_a_guest_that_does_not_answer_is_named() -> None:
     found = dry_run.of_plan(a_plan(unreached={"comms": "no answer"}, unknown={"pve": ["no key"]}), (), ())
     assert found.troubles == [Trouble("comms", "no answer"), Trouble("pve", "no key")]
