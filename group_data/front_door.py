@@ -3,5 +3,5 @@
 # A port that several guests serve goes to the first of them in the fleet file, to the others only while that
 # one is away. Named here, it is shared among all: "role.port" -> "roundrobin", "leastconn", "source". Guests
 # of one entry with `count` share what keeps no state by themselves ("source": a client stays with one guest);
-# "first" ends that.
+# "primary" ends that.
 front_door_balance: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The way to the home's own Prometheus and Alertmanager: TLS with the home's authority, a login, or nothing."""
+"""The way to the home's own Prometheus and Alertmanager: TLS with the home's authority, and a login."""
 
 from __future__ import annotations
 

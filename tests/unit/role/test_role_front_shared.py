@@ -85,18 +85,18 @@ def test_all_of_them_serve_and_haproxy_accepts_it(role: Role) -> None:
         assert "    balance source\n" in front.config.read_text()
 
 
-@pytest.mark.parametrize(("way", "backups"), [("first", 1), ("leastconn", 0)])
+@pytest.mark.parametrize(("way", "backups"), [("primary", 1), ("leastconn", 0)])
 def test_group_data_says_otherwise(role: Role, way: str, backups: int) -> None:
     with contextlib.ExitStack() as stack:
         front = door(stack, role, front_door_balance={"hub.web": way})
         assert sum(" backup" in line for line in servers(front)) == backups
-        assert (f"balance {way}" in front.config.read_text()) == (way != "first")
+        assert (f"balance {way}" in front.config.read_text()) == (way != "primary")
 
 
 def test_a_way_that_is_not_offered(role: Role) -> None:
     from hearth.errors import HearthError
 
-    with contextlib.ExitStack() as stack, pytest.raises(HearthError, match="first"):
+    with contextlib.ExitStack() as stack, pytest.raises(HearthError, match="primary"):
         door(stack, role, front_door_balance={"hub.web": "random"})
 
 
