@@ -9,8 +9,6 @@ import click
 from hearth import run as runs
 from hearth.doctor.examine import Home
 from hearth.drift.look import look
-from hearth.errors import HearthError
-from hearth.lock import holder
 from hearth.options import Options
 
 
@@ -23,13 +21,7 @@ def drift(home: Home, as_json: bool) -> int:
     Changes nothing. Exits 0 when all is as it should be (and says nothing then), 2 when something is
     otherwise, 1 when something could not be looked at.
     """
-    run = runs.begin(home.project, Options(dry=True), home.environ)
-    other = holder(run.state_dir / "lock")
-    if other is not None:
-        raise HearthError(
-            "look for drift", f"a run is under way{other}", "wait for it: what it has not done is no drift"
-        )
-    found = look(run)
+    found = look(runs.begin(home.project, Options(dry=True), home.environ))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:

@@ -13,6 +13,7 @@ from hearth.drift.finding import Collected, Drift, Finding, Trouble
 from hearth.drift.settings import Settings, read_settings
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet
+from hearth.lock import holder
 from hearth.pki.certificates import load_certificate, wanted_names
 from hearth.proxmox.plan import GuestPlan
 from hearth.role.certificates import certificate_for
@@ -168,9 +169,15 @@ def look(run: Run, parts: Iterable[tuple[str, Part]] = PARTS) -> Drift:
         parts: what is looked at.
 
     Raises:
-        HearthError: the fleet file, group_data or the secrets are no good: nothing can be compared.
+        HearthError: the fleet file or group_data are no good, so that nothing can be compared; or a run is
+            under way.
     """
     one = Look(run)
+    other = holder(run.state_dir / "lock")
+    if other is not None:
+        raise HearthError(
+            "look for drift", f"a run is under way{other}", "wait for it: what it has not done is no drift"
+        )
     _ = one.fleet, one.settings  # mistakes of the admin's own files stop all
     into = Collected()
     for name, part in parts:
