@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 NICE := nice -n 5
 MARKS := not slow and not long
 
-.PHONY: demo test test-all test-long tier-here tier-twin lint twin-up twin-down setup
+.PHONY: demo test test-all test-long programs tier-here tier-twin lint twin-up twin-down setup
 
 setup: $(STAMP)
 
@@ -16,12 +16,16 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml bin/setup
 demo: setup
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bin/demo
 
-# What needs no guests runs beside the twin, which waits a lot; it is shown when it has ended.
+# What needs no guests runs beside the twin, which waits a lot; it is shown when it has ended. Go builds what the
+# whole home needs meanwhile, where that was never done on this machine.
 test: setup
-	$(MAKE) --no-print-directory -j 2 -k MARKS="not slow and not long" tier-here tier-twin
+	$(MAKE) --no-print-directory -j 3 -k MARKS="not slow and not long" programs tier-here tier-twin
 
 test-all: setup lint
-	$(MAKE) --no-print-directory -j 2 -k MARKS="not long" tier-here tier-twin
+	$(MAKE) --no-print-directory -j 3 -k MARKS="not long" programs tier-here tier-twin
+
+programs:
+	@$(PYTHON) -m twin.go_programs
 
 # Two processes where nothing is shared.
 tier-here:

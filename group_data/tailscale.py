@@ -11,9 +11,6 @@ tailscale_repository = "https://pkgs.tailscale.com/stable/debian"
 # 2596 A99E AAB3 3821 893C 0A79 458C A832 957F 5868.
 tailscale_repository_key = "3e03dacf222698c60b8e2f990b809ca1b3e104de127767864284e6c228f1fb39"
 
-# UDP port for direct connections.
-tailscale_port = 41641
-
 # May the tailnet rewrite the guest's DNS settings (MagicDNS)? Guests know each other by /etc/hosts anyway.
 tailscale_accept_dns = False
 

@@ -125,7 +125,7 @@ def unit_file(here: Here, source: Source | None) -> File:
         "tun": tun,
         "dns": dns,
         "rights": " ".join(rights),
-        "port": here.number("port"),
+        "port": here.port("wireguard").number,
     }
     return here.template("tailscaled.service.j2", UNIT_FILE, values=values)
 

@@ -82,7 +82,7 @@ def packed(twin: Twin, say: Callable[[str], None]) -> tuple[Path, dict[str, str]
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for value, (file, names) in SOURCES.items():
-            kept = target / "-".join(f"{name}-{go_programs.PROGRAMS[name].version}" for name in names)
+            kept = target / "-".join(f"{name}-{go_programs.PROGRAMS[name].build}" for name in names)
             if not kept.exists():
                 say(f"building {' and '.join(names)} (once a machine, minutes)")
                 kept.write_text(_pack(target, file, [go_programs.ensure(name) for name in names]))

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet, Image
-from hearth.outdated.sources import Folders, GitHub, Nobody, Npm, PyPI, Registry, Source, Tailscale, Templates
+from hearth.outdated.registry import Registry
+from hearth.outdated.sources import Folders, GitHub, Nobody, Npm, PyPI, Source, Tailscale, Templates
 
 # A release's file: .../OWNER/NAME/releases/download/TAG/FILE
 _GITHUB_FILE = re.compile(r"/([^/]+/[^/]+)/releases/download/([^/]+)/")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import httpx
 from packaging.utils import (
@@ -21,7 +21,6 @@ from packaging.version import InvalidVersion
 from hearth.errors import HearthError
 
 SECONDS: Final = 20.0
-PAGES: Final = 40  # of a registry's list of tags
 AGENT: Final = "hearth-outdated"
 
 
@@ -66,14 +65,15 @@ class Web:
 
     def good(self, url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """An answer of 200. Raises HearthError."""
-        return _good(url, self.get(url, headers))
+        return good(url, self.get(url, headers))
 
     def json(self, url: str, accept: str = "application/json") -> Any:
         """A JSON document. Raises HearthError."""
-        return _json(url, self.good(url, {"Accept": accept}))
+        return parsed(url, self.good(url, {"Accept": accept}))
 
 
-def _good(url: str, answer: httpx.Response) -> httpx.Response:
+def good(url: str, answer: httpx.Response) -> httpx.Response:
+    """An answer, where it is one of 200. Raises HearthError."""
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise HearthError(f"ask {url}", "there is no such thing (404)", "is it still called so?")
     if answer.status_code in (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS):
@@ -83,14 +83,16 @@ def _good(url: str, answer: httpx.Response) -> httpx.Response:
     return answer
 
 
-def _json(url: str, answer: httpx.Response) -> Any:
+def parsed(url: str, answer: httpx.Response) -> Any:
+    """The JSON document of an answer. Raises HearthError."""
     try:
         return answer.json()
     except ValueError:
         raise HearthError(f"ask {url}", "the answer is no JSON", "is this a proxy's page?") from None
 
 
-def _odd(url: str) -> HearthError:
+def odd(url: str) -> HearthError:
+    """What to raise for an answer of another shape."""
     return HearthError(
         f"ask {url}", "the answer has another shape than is known", "a newer Hearth may know it"
     )
@@ -114,7 +116,7 @@ class PyPI:
             files = web.json(self.place, "application/vnd.pypi.simple.v1+json")["files"]
             kept = [str(file["filename"]) for file in files if not file.get("yanked")]
         except (KeyError, TypeError, AttributeError):
-            raise _odd(self.place) from None
+            raise odd(self.place) from None
         return sorted({version for name in kept if (version := _version_of(name))})
 
 
@@ -146,7 +148,7 @@ class Npm:
             found = web.json(self.place)["versions"]
             return [name for name, about in found.items() if not about.get("deprecated")]
         except (KeyError, TypeError, AttributeError):
-            raise _odd(self.place) from None
+            raise odd(self.place) from None
 
 
 @dataclass(frozen=True)
@@ -167,59 +169,7 @@ class GitHub:
             rows = web.json(self.place)
             return [str(row["tag_name"]) for row in rows if not (row.get("draft") or row.get("prerelease"))]
         except (KeyError, TypeError, AttributeError):
-            raise _odd(self.place) from None
-
-
-@dataclass(frozen=True)
-class Registry:
-    """The tags of an image (OCI distribution specification, "Listing Tags"), with an anonymous token."""
-
-    registry: str
-    repository: str
-
-    @property
-    def place(self) -> str:
-        """The URL."""
-        return f"{self._base}/v2/{self.repository}/tags/list?n=1000"
-
-    @property
-    def _base(self) -> str:
-        if "://" in self.registry:
-            return self.registry
-        return f"https://{'registry-1.docker.io' if self.registry == 'docker.io' else self.registry}"
-
-    def versions(self, web: Web) -> list[str]:
-        """See `Source`."""
-        try:
-            return [str(tag) for page in self._pages(web) for tag in page["tags"] or []]
-        except (KeyError, TypeError):
-            raise _odd(self.place) from None
-
-    def _pages(self, web: Web) -> Iterator[Any]:
-        url = self.place
-        headers: dict[str, str] = {}
-        for _ in range(PAGES):
-            answer = web.get(url, headers)
-            if answer.status_code == httpx.codes.UNAUTHORIZED and not headers:
-                headers = {"Authorization": f"Bearer {_token(web, answer)}"}
-                answer = web.get(url, headers)
-            yield _json(url, _good(url, answer))
-            more = answer.links.get("next", {}).get("url")
-            if not more:
-                return
-            url = urljoin(url, more)
-
-
-def _token(web: Web, refused: httpx.Response) -> str:
-    """An anonymous token, from where the registry says (distribution.github.io, "Token Authentication")."""
-    said = refused.headers.get("www-authenticate", "")
-    words = dict(re.findall(r'(\w+)="([^"]*)"', said))
-    if "realm" not in words:
-        raise HearthError(f"ask {refused.url}", "it wants a login", "give a registry that answers to all")
-    query = {key: words[key] for key in ("service", "scope") if key in words}
-    url = str(httpx.URL(words["realm"], params=query))
-    found = web.json(url)
-    return str(found.get("token") or found.get("access_token") or "")
+            raise odd(self.place) from None
 
 
 @dataclass(frozen=True)
@@ -243,7 +193,7 @@ class Folders:
         """See `Source`."""
         found = re.findall(rf'href="({self.pattern})/"', web.good(self.url).text)
         if not found:
-            raise _odd(self.url)
+            raise odd(self.url)
         return list(found)
 
 
@@ -263,7 +213,7 @@ class Tailscale:
         try:
             return [str(web.json(self.place)["TarballsVersion"])]
         except (KeyError, TypeError):
-            raise _odd(self.place) from None
+            raise odd(self.place) from None
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ def test_a_package_is_taken_with_one_restart_and_leaves_with_another(guest: Gues
 def test_levels_of_the_log_are_set_without_a_restart(guest: Guest) -> None:
     before = guest.process()
     levels = {"home_assistant_log_levels": {"homeassistant.components.mqtt": "debug"}}
-    guest.deploy(**levels).went_well()
-    assert guest.process() == before
+    done = guest.deploy(**levels).went_well()
+    assert guest.process() == before, done.text
     listed = {row["domain"]: row["level"] for row in guest.command("logger/log_info")}
     assert listed["mqtt"] == 10  # logging.DEBUG
     guest.deploy(**levels).silent()

@@ -152,7 +152,15 @@ def test_no_secret_is_in_an_open_file_of_this_machine(annex: Annex, canaries: di
     places = [annex.home.place, annex.home.twin.twin.dir, Path("/tmp"), Path("/var/tmp"), Path("/var/log")]
     files = {path for place in places for path in open_files(place, since)}
     assert annex.home.fleet_file in files
-    assert {path for path in files if shown(canaries, path.read_bytes())} == set()
+    assert {path for path in files if shown(canaries, still(path))} == set()
+
+
+def still(path: Path) -> bytes:
+    """What is in a file of somebody's; nothing where it is gone by now, as files of a machine in use are."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def open_files(top: Path, since: float) -> Iterator[Path]:

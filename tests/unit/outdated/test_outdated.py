@@ -15,13 +15,13 @@ from hearth.fleet.model import Fleet, Image, Node
 from hearth.outdated import versions
 from hearth.outdated.look import Row, code, judged, look
 from hearth.outdated.pins import Pin, pins, places_of
+from hearth.outdated.registry import Registry
 from hearth.outdated.sources import (
     Folders,
     GitHub,
     Nobody,
     Npm,
     PyPI,
-    Registry,
     Source,
     Tailscale,
     Templates,

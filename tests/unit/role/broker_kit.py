@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -38,7 +39,10 @@ def a_run() -> FakeRun:
 
 def free_ports(count: int) -> list[int]:
     """TCP ports of loopback that nobody used a moment ago."""
-    return [free_port() for _ in range(count)]
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 def broker_files(run: FakeRun, name: str = "localhost", **data: Any) -> list[File]:
@@ -75,8 +79,8 @@ class Broker:
             if file.path.endswith(".conf"):
                 for old, new in moved.items():
                     text = text.replace(old, new)
-                text = text.replace("listener 8883", f"listener {self.tls_port} 127.0.0.1")
-                text = text.replace("listener 1883", f"listener {self.plain_port} 127.0.0.1")
+                for port, here in ((8883, self.tls_port), (1883, self.plain_port)):
+                    text = re.sub(rf"\blistener {port}\b", f"listener {here} 127.0.0.1", text)
             path = Path(f"{self.root}{file.path}")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,24 @@ def test_built_once_at_its_version(environ: dict[str, str], tmp_path: Path) -> N
     assert first.read_text() == "made\n"
     called = (tmp_path / "bin" / "called").read_text()
     program = go_programs.PROGRAMS["tailscaled"]
-    assert called.count("build") == 1
+    assert called.count("build -C") == 1
     assert f"require {program.module} {program.version}" in called
     assert program.version in first.parent.name
     assert [file.name for file in first.parent.iterdir() if not file.name.startswith(".")] == ["tailscaled"]
+
+
+def test_one_build_is_command_and_daemon(environ: dict[str, str], tmp_path: Path) -> None:
+    command = go_programs.ensure("tailscale", environ)
+    assert command.name == "tailscale"
+    assert command.samefile(go_programs.ensure("tailscaled", environ))
+    assert (tmp_path / "bin" / "called").read_text().count("build -C") == 1
+
+
+def test_other_build_tags_are_another_build(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = go_programs.ensure("tailscaled", environ)
+    program = go_programs.PROGRAMS["tailscaled"]
+    monkeypatch.setitem(go_programs.PROGRAMS, "tailscaled", replace(program, tags=("another",)))
+    assert go_programs.ensure("tailscaled", environ) != first
 
 
 def test_a_build_that_fails_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
@@ -63,3 +78,21 @@ def test_without_go(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bin" / "go").unlink()
     with pytest.raises(HearthError, match="Go is not installed"):
         go_programs.ensure("headscale", {**environ, "PATH": str(tmp_path / "bin")})
+
+
+def test_all_are_built_by_one_command_and_a_mistake_is_told(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    install(tmp_path / "bin", 1)
+    assert go_programs.main() == 1
+    assert "go build" in capsys.readouterr().err
+    install(tmp_path / "bin", 0)
+    assert go_programs.main() == 0
+    assert {file.name for file in (tmp_path / "kept").rglob("*[a-z]") if file.is_file()} >= set(
+        go_programs.PROGRAMS
+    )
