@@ -111,13 +111,15 @@ start() {
     # What the job does to the node goes into a layer of its own: the installed disk stays as it is.
     rm -f "$folder/layer.qcow2" "$folder/known_hosts"
     qemu-img create -q -f qcow2 -F qcow2 -b "$folder/disk.qcow2" "$folder/layer.qcow2"
-    machine "${NESTED_LIVES:-7200}" node -drive "file=$folder/layer.qcow2,if=virtio,cache=unsafe" &
+    # Nothing of this step's output stays open: the step ends although the machine goes on.
+    machine "${NESTED_LIVES:-7200}" node -drive "file=$folder/layer.qcow2,if=virtio,cache=unsafe" \
+        </dev/null >"$folder/qemu.log" 2>&1 &
     echo $! >"$folder/pid"
     tries=0
     until curl -ksS --max-time 5 -o /dev/null "https://$address:8006/" 2>/dev/null && on_node true; do
         tries=$((tries + 1))
         [ "$tries" -lt "${NESTED_TRIES:-120}" ] || fail "reach the node" "$address does not answer; see $folder/node.log"
-        kill -0 "$(cat "$folder/pid")" 2>/dev/null || fail "start" "QEMU has ended; see $folder/node.log"
+        kill -0 "$(cat "$folder/pid")" 2>/dev/null || fail "start" "QEMU has ended: $(tail -n 3 "$folder/qemu.log")"
         sleep 3
     done
     on_node cat /etc/pve/pve-root-ca.pem >"$folder/ca.pem"

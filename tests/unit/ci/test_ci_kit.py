@@ -144,10 +144,10 @@ case "$(basename "$0") $*" in
 esac
 """
 CASES = {
-    "curl": '*" -o "*.part*) cp "{folder}/iso" "$(echo "$*" | sed "s/.* -o \\([^ ]*\\) .*/\\1/")" ;;',
+    "curl": '*" -o "*.part*) cp "{folder}/iso" "$(echo "$*" | sed "s/.* -o \\([^ ]*\\) .*/\\1/")" ;; *8006*) exit "${{STUB_NODE:-0}}" ;;',
     "proxmox-auto-install-assistant": '*validate-answer*) cp "$2" "{folder}/validated" ;;',
     "qemu-img": '*) for last in "$@"; do :; done; : >"{folder}/nothing" ;;',
-    "timeout": '*" node "*|*node.log*) exec sleep 60 ;; *) exit "${{STUB_QEMU:-0}}" ;;',
+    "timeout": '*node.log*) [ -z "${{STUB_NODE:-}}" ] || {{ echo "no memory"; exit 1; }}; exec sleep 60 ;; *) exit "${{STUB_QEMU:-0}}" ;;',
     "ssh": '*hostname*) echo pve ;; *"pveam list"*) echo "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst 120MB" ;;'
     ' *root-ca*) echo "a certificate" ;;',
 }
@@ -287,6 +287,13 @@ def test_it_starts_and_tells_the_job_where_and_stops(job: Job) -> None:
             os.kill(process, 0)
             run("sleep", "0.1")
     assert job("stop").returncode == 0
+
+
+def test_a_machine_that_ends_at_once_is_said_with_its_words(job: Job) -> None:
+    job("install")
+    done = job("start", STUB_NODE="1", NESTED_TRIES="20")
+    assert done.returncode == 1
+    assert "QEMU has ended: no memory" in done.stderr
 
 
 def test_a_node_that_was_never_installed_is_not_started(job: Job) -> None:
