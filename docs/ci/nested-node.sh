@@ -40,6 +40,8 @@ machine() {
 }
 
 cabled() {
+    # Some containers are privileged and have no node for it all the same.
+    [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }
     [ -e "/sys/class/net/$cable" ] || ip tuntap add "$cable" mode tap
     ip address replace "$gateway/24" dev "$cable"
     ip link set "$cable" up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -228,3 +229,93 @@ def test_advice_as_json() -> None:
     assert one.to_json() == {
         "guest": "comms", "key": "memory", "now": 1024, "better": 512, "verdict": "too large", "why": "why",
     }  # fmt: skip
+
+
+# ---------------------------------------------------------------- whole command
+
+HOME = """\
+nodes:
+  pve: {address: 127.0.0.1, endpoint: "https://127.0.0.1:9", storage: a1, images: b1}
+networks:
+  lan: {bridge: vmbr0, subnet: 127.9.9.0/24}
+defaults:
+  lxc: {memory: 512 MiB}
+guests:
+  monitoring:
+    kind: lxc
+    address: 127.9.9.137
+    memory: 1 GiB
+    cores: 2
+    roles: [monitoring]
+  comms:
+    kind: lxc
+    address: 127.9.9.135
+    cores: 4
+  data:
+    kind: lxc
+    address: 127.9.9.136
+    memory: 1 GiB
+  young:
+    kind: lxc
+    address: 127.9.9.138
+"""
+MONITORING = """\
+from hearth.role.declaration import Port, Role
+
+role = Role(provides=(Port("web", {port}),))
+
+
+@role.deploy
+def deploy(here):
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose monitoring guest is a real Prometheus on loopback."""
+    place = tmp_path_factory.mktemp("home")
+    lives = (
+        Life("monitoring"),
+        Life("comms", memory=512, used=480, cores=4, busy=3.9),
+        Life("data"),
+        Life("young", days=1),
+    )
+    for folder in ("inventory", "roles", "group_data"):
+        (place / folder).mkdir()
+    (place / "inventory" / "fleet.yaml").write_text(HOME)
+    with a_week(lives, "127.9.9.137") as prometheus:
+        port = prometheus.url.rpartition(":")[2]
+        (place / "roles" / "monitoring.py").write_text(MONITORING.replace("{port}", port))
+        (place / "roles" / "base.py").write_text(MONITORING.replace('Port("web", {port}),', ""))
+        yield place
+
+
+def asked(project: Path, *arguments: str) -> Any:
+    env = {"HEARTH_FLEET": None, "HEARTH_SECRETS": None, "HEARTH_AGE_KEY_FILE": str(project / "age.key")}
+    done = CliRunner(env=env).invoke(
+        cli, ["--project", str(project), "advise", *arguments], catch_exceptions=False
+    )
+    assert done.return_value in (0, None)
+    return done
+
+
+def test_the_command_names_each_line_to_change(project: Path) -> None:
+    lines = asked(project).output.splitlines()
+    assert lines[0].startswith("comms: memory is too small: it uses up to 480 of 512 MiB (94 %)")
+    assert (
+        lines[1].strip() == "fleet.yaml:14: add `memory: 640 MiB` to comms, which has the default of line 6"
+    )
+    assert lines[2].startswith("comms: cores is too small")
+    assert lines[3].strip() == "fleet.yaml:17: cores: 7"
+    assert lines[4].startswith("young: measured for 1.0 of 7 days")
+    assert len(lines) == 5
+
+
+def test_the_command_as_json(project: Path) -> None:
+    found = json.loads(asked(project, "--json").output)
+    assert [(one["guest"], one["key"], one["line"], one["own"]) for one in found["advice"]] == [
+        ("comms", "memory", 14, False),
+        ("comms", "cores", 17, True),
+    ]
+    assert found["not_measured"] == {"young": 1.0}

@@ -95,8 +95,8 @@ def cpu(life: Life, since: float) -> dict[str, float]:
 
 
 @contextmanager
-def a_week(lives: Iterable[Life]) -> Iterator[Place]:
-    """Prometheus with that week, ended afterwards."""
+def a_week(lives: Iterable[Life], host: str = "127.0.0.1") -> Iterator[Place]:
+    """Prometheus with that week, at an address of loopback; ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="hearth-week-", ignore_cleanup_errors=True) as name:
         place = Path(name)
         (place / "week.om").write_text(openmetrics(lives, time.time()))
@@ -111,17 +111,17 @@ def a_week(lives: Iterable[Life]) -> Iterator[Place]:
         ]
         subprocess.run(make, check=True, capture_output=True, timeout=120)
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.bind((host, 0))
             port = free.getsockname()[1]
         serve = [
             "prometheus", f"--config.file={place}/prometheus.yml", f"--storage.tsdb.path={place}/data",
-            "--storage.tsdb.retention.time=60d", f"--web.listen-address=127.0.0.1:{port}",
+            "--storage.tsdb.retention.time=60d", f"--web.listen-address={host}:{port}",
         ]  # fmt: skip
         process = subprocess.Popen(
             serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            url = f"http://127.0.0.1:{port}"
+            url = f"http://{host}:{port}"
             _until_ready(url)
             yield Place("Prometheus", url)
         finally:

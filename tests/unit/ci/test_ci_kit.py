@@ -184,6 +184,7 @@ def job(tmp_path: Path) -> Job:
         "nft",
         "ssh",
         "timeout",
+        "mknod",
     )
     for name in names:
         stub = STUB.format(folder=tmp_path, cases=CASES.get(name, "*) ;;").format(folder=tmp_path))
@@ -192,6 +193,7 @@ def job(tmp_path: Path) -> Job:
     (tmp_path / "kvm").touch()
     text = SCRIPT.read_text().replace("/dev/kvm", str(tmp_path / "kvm"))
     text = text.replace("/proc/sys/net/ipv4/ip_forward", str(tmp_path / "ip_forward"))
+    text = text.replace("/dev/net", str(tmp_path / "net"))
     (tmp_path / "nested-node.sh").write_text(text)
     shutil.copy(KIT / "answer.toml", tmp_path)
     (tmp_path / "iso").write_bytes(ISO)
