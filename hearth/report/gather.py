@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from hearth.drift.finding import Drift
@@ -89,12 +90,12 @@ def gather(run: Run, now: datetime | None = None) -> Page:
     """
     fleet = run.fleet
     made = now or datetime.now(UTC)
-    dumps = {node.name: ask(lambda node=node: _dumps(run, node.name)) for node in fleet.nodes}  # type: ignore[misc]
+    dumps = {node.name: ask(partial(_dumps, run, node.name)) for node in fleet.nodes}
     running = _running(run, fleet)
     guests = tuple(_guest(run, guest, running, dumps) for guest in fleet.guests)
     return Page(
         made=made,
-        nodes=tuple(NodePart(node, ask(lambda node=node: _node(run, node.name))) for node in fleet.nodes),  # type: ignore[misc]
+        nodes=tuple(NodePart(node, ask(partial(_node, run, node.name))) for node in fleet.nodes),
         guests=guests,
         drawing=ask(lambda: _drawing(run, guests)),
         drift=ask(lambda: look(run)),
@@ -118,7 +119,7 @@ def _node(run: Run, name: str) -> health.NodeHealth:
 def _running(run: Run, fleet: Fleet) -> Mapping[int, health.GuestHealth]:
     found: dict[int, health.GuestHealth] = {}
     for node in fleet.nodes:
-        rows = ask(lambda node=node: _rows(run, node.name))  # type: ignore[misc]
+        rows = ask(partial(_rows, run, node.name))
         found |= health.guest_health(rows.value or [])
     return found
 
