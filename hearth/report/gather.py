@@ -155,7 +155,7 @@ def _drawing(run: Run, guests: Iterable[GuestPart]) -> topology.Drawing:
     for part in guests:
         living.setdefault(part.node, []).append(part.guest.name)
         states[part.guest.name] = part.state
-    return topology.draw(living, states, topology.edges(run.walls.flows, run.fleet))
+    return topology.draw(living, states, topology.edges(run.walls.flows, run.fleet, run.roles))
 
 
 def certificates(run: Run, now: datetime) -> tuple[CertificatePart, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hearth.firewall.flows import Flow
 from hearth.fleet.model import Fleet
 from hearth.role.certificates import fixed_addresses
+from hearth.role.declaration import Role
 
 ROW, TOP, DOT, WIDTH = 30, 14, 178, 360  # units of the drawing
-NEAREST, FARTHEST = 24, 230  # how far an arc may reach to the right
+NEAREST, FARTHEST = 24, 210  # how far an arc may reach to the right
+DOOR = 20  # and further, so that it is not hidden by another one between the same guests
 
 
 @dataclass(frozen=True, order=True)
@@ -36,27 +38,45 @@ class Edge:
         return f"{self.user} {verb} {self.provider}: {', '.join(self.ports)}"
 
 
-def edges(flows: Iterable[Flow], fleet: Fleet) -> tuple[Edge, ...]:
-    """The ways between guests: what the table of flows lets guests reach, and the door's passages.
+def edges(flows: Iterable[Flow], fleet: Fleet, roles: Mapping[str, Role]) -> tuple[Edge, ...]:
+    """The ways between guests: what roles need of each other, what guests of one role say to each other, and
+    the front door's passages.
 
     Args:
         flows: the table.
         fleet: the fleet.
+        roles: every role there is.
     """
-    ports: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
+    ports: dict[tuple[str, str, bool], set[str]] = defaultdict(set)
+    for user, provider, label in _needs(fleet, roles):
+        ports[user, provider, False].add(label)
     for flow in flows:
-        if flow.who not in ("fleet", "door"):
-            continue
-        for guest in fleet.guests:
-            reaches = any(address in flow.sources for address in fixed_addresses(guest))
-            if guest.name != flow.guest and reaches:
-                ports[guest.name, flow.guest, flow.who == "door"].append(f"{flow.why} {flow.port}")
+        if flow.who in ("fleet", "door"):
+            for user in _who_reaches(flow, fleet):
+                ports[user, flow.guest, flow.who == "door"].add(f"{flow.why} {flow.port}")
     return tuple(
         sorted(
-            Edge(user, provider, tuple(sorted(set(found))), door)
+            Edge(user, provider, tuple(sorted(found)), door)
             for (user, provider, door), found in ports.items()
         )
     )
+
+
+def _needs(fleet: Fleet, roles: Mapping[str, Role]) -> Iterator[tuple[str, str, str]]:
+    """User, provider, and what for."""
+    for guest in fleet.guests:
+        for need in (need for name in guest.roles if name in roles for need in roles[name].needs):
+            for provider in fleet.with_role(need.role):
+                if provider.name != guest.name:
+                    number = roles[need.role].port(need.port).number
+                    yield guest.name, provider.name, f"{need.role}.{need.port} {number}"
+
+
+def _who_reaches(flow: Flow, fleet: Fleet) -> Iterator[str]:
+    for guest in fleet.guests:
+        reaches = any(address in flow.sources for address in fixed_addresses(guest))
+        if guest.name != flow.guest and reaches:
+            yield guest.name
 
 
 @dataclass(frozen=True)
@@ -115,16 +135,16 @@ def draw(living: Mapping[str, Sequence[str]], states: Mapping[str, str], found: 
             rows.append(Row(guest, TOP + len(rows) * ROW, state=states.get(guest, "unknown")))
     place = {row.name: row.y for row in rows if not row.node}
     arcs = tuple(
-        Arc(_curve(place[edge.user], place[edge.provider], len(rows)), edge)
+        Arc(_curve(place[edge.user], place[edge.provider], len(rows), edge.door), edge)
         for edge in found
         if edge.user in place and edge.provider in place
     )
     return Drawing(tuple(rows), arcs, TOP * 2 + (len(rows) - 1) * ROW if rows else 0)
 
 
-def _curve(start: int, end: int, rows: int) -> str:
+def _curve(start: int, end: int, rows: int, door: bool) -> str:
     """A curve whose bow tells how far apart its ends are; an arrow has room at its end."""
     share = abs(end - start) / (max(rows - 1, 1) * ROW)
-    bow = DOT + NEAREST + round(share * (FARTHEST - NEAREST))
+    bow = DOT + NEAREST + round(share * (FARTHEST - NEAREST)) + (DOOR if door else 0)
     side = 4 if end > start else -4  # there and back are two curves
     return f"M{DOT + 6} {start + side} C{bow} {start + side} {bow} {end - side} {DOT + 10} {end - side}"

@@ -15,6 +15,7 @@ from hearth.firewall.flows import Flow
 from hearth.firewall.sources import sources
 from hearth.fleet.model import Fleet, Guest
 from hearth.report import alerts, backups, drill, health, topology
+from hearth.role.declaration import Need, Port, Role
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 DUMP = {"type": "vzdump", "starttime": 100, "endtime": 200, "status": "OK", "id": "135"}
@@ -175,12 +176,23 @@ def test_ways_between_guests() -> None:
         Flow("hub", 23000, "tcp", "door", "hub.web", hall),
         Flow("store", 22, "tcp", "management", "base.ssh", everybody),
     ]
-    found = topology.edges(flows, fleet)
+    found = topology.edges(flows, fleet, {})
     assert [(edge.user, edge.provider, edge.door) for edge in found] == [
         ("hall", "hub", True),
         ("hub", "store", False),
     ]
     assert found[1].words == "hub uses store: postgresql.postgres 5432"
+
+
+def test_what_roles_need_of_each_other_is_a_way_whoever_else_may_come_there() -> None:
+    """The broker answers to the whole LAN: no flow is for its users alone."""
+    broker = Role(name="broker", provides=(Port("mqtts", 8883, tls=True, audience="lan"),))
+    hub = Role(name="hub", needs=(Need("broker", "mqtts"),))
+    both = a_guest("both", 135).model_copy(update={"roles": ("hub", "broker")})
+    other = a_guest("other", 136).model_copy(update={"roles": ("hub", "unknown")})
+    fleet = Fleet(nodes=(), networks=(), guests=(both, other))
+    (found,) = topology.edges([], fleet, {"broker": broker, "hub": hub})
+    assert (found.user, found.provider, found.ports) == ("other", "both", ("broker.mqtts 8883",))
 
 
 def test_a_drawing_has_a_row_for_each_and_an_arc_for_each_way() -> None:
