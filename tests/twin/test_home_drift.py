@@ -22,7 +22,7 @@ INSIDE: dict[str, tuple[str, str, str, str, str]] = {
     "a file's mode": ("comms", "chmod 666 /etc/mosquitto/acl", "file", "/etc/mosquitto/acl", "mode"),
     "a file's owner": ("mqtt-standby", "chown nobody /etc/mosquitto/acl", "file", "/etc/mosquitto/acl", "owner"),
     "a file removed": ("data", "rm /etc/hearth/wall.nft", "wall", "/etc/hearth/wall.nft", "file"),
-    "a rule in the kernel": ("database", "nft add chain inet hearth by-hand", "wall", "rules of the wall", "in force"),
+    "a rule in the kernel": ("database", "nft add chain inet hearth byhand", "wall", "rules of the wall", "in force"),
     "a service stopped": ("security", "systemctl stop vaultwarden.service", "service", "vaultwarden.service", "state"),
     "a service that is not at boot": (
         "tailnet", "systemctl -q disable headscale.service", "service", "headscale.service", "enabled",
@@ -82,7 +82,7 @@ def test_every_hand_is_found_and_only_those_and_a_deploy_mends_them(clean: Home)
 
 
 def test_a_guest_that_does_not_answer_is_named_and_the_others_are_looked_at(clean: Home) -> None:
-    clean.said("mqtt-standby", "systemctl --no-block stop ssh.socket ssh.service")
+    clean.said("mqtt-standby", "systemctl --no-block stop ssh.service")
     done = clean.run("hearth", "drift", "--json", patience=WHOLE)
     clean.twin.task("POST", f"/nodes/pve/lxc/{clean.fleet.guest('mqtt-standby').vmid}/status/reboot")
     found = json.loads(done.out)
