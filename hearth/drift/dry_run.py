@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from hearth.drift.finding import Collected, Finding, Trouble
 from hearth.errors import HearthError
 
@@ -53,7 +55,8 @@ def dry_run(
 
 
 def _last_words(text: str) -> str:
-    lines = [line.strip().removeprefix("--> ") for line in text.splitlines() if line.strip()]
+    plain = click.unstyle(text)
+    lines = [line.strip().removeprefix("--> ") for line in plain.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower() or line.startswith("cannot")]
     return "; ".join((errors or lines)[-SAID:]) or "the dry run said nothing"
 

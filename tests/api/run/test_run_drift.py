@@ -164,3 +164,17 @@ def test_a_guest_that_does_not_answer_is_an_error_that_names_it_and_the_others_a
     assert "cannot reach mute by SSH at 127.9.9.135" in error["reason"]
     assert ("database", "cores") in {(f["subject"], f["field"]) for f in found["drift"]}
     assert not [f for f in found["drift"] if f["kind"] in ("file", "service", "step")]
+
+
+def test_a_dry_run_that_refuses_is_told_in_its_words_and_the_guests_are_looked_at(deployed: Home) -> None:
+    deployed.declare({**deployed.fleet, "firewall": True})
+    (deployed.place / "overrides.yaml").write_text("firewall_iot: [toaster]\n")
+    deployed.server.call(lambda: deployed.pve.guest(136).config.update({"cores": 1}))
+    done = drift(deployed, "--json", env={"HEARTH_OVERRIDES": str(deployed.place / "overrides.yaml")})
+    found = json.loads(done.out)
+    assert done.code == 1
+    (error,) = found["errors"]
+    assert error["subject"] == "home"
+    assert "toaster" in error["reason"]
+    assert "\x1b" not in error["reason"] and "\n" not in error["reason"]
+    assert [each["field"] for each in found["drift"]] == ["cores"]

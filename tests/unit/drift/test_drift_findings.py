@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +138,30 @@ def test_others_rules_are_notes() -> None:
     found = dry_run.of_plan(a_plan(firewall={"pve": a_wall(foreign=["cluster: rule in accept"])}), (), ())
     assert found.findings == []
     assert [note.now for note in found.notes] == ["cluster: rule in accept"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "--> Loading config...\n--> \x1b[31merror\x1b[0m: cannot deploy x: y (z)\n",
+            "error: cannot deploy x: y (z)",
+        ),
+        ("one\ntwo\nthree\nfour\n", "two; three; four"),
+        ("", "the dry run said nothing"),
+    ],
+)
+def test_why_there_is_no_plan(tmp_path: Path, said: str, words: str) -> None:
+    (tmp_path / "pyinfra.py").write_text(f"import sys\nsys.stderr.write({said!r})\nsys.exit(1)\n")
+    with pytest.raises(HearthError) as caught:
+        dry_run.dry_run(tmp_path, {})
+    assert caught.value.reason == words
+
+
+def test_a_dry_run_that_never_ends(tmp_path: Path) -> None:
+    (tmp_path / "pyinfra.py").write_text("import time\ntime.sleep(60)\n")
+    with pytest.raises(HearthError, match="took longer than 1 s"):
+        dry_run.dry_run(tmp_path, {}, patience=1)
 
 
 def test_backup_jobs_where_the_plan_has_them() -> None:
