@@ -196,7 +196,7 @@ class GuestConnector(LazySSHConnector):
         try:
             plan = run.survey.plan(self.guest)
         except HearthError as error:
-            raise ConnectError(str(error)) from error
+            raise _unreached(self.host.name, error) from error
         if plan.state in ("foreign", "elsewhere"):
             check([plan])
         if plan.state == "running" and not (self.guest.appliance or run.options.names("destroy")):
@@ -206,7 +206,7 @@ class GuestConnector(LazySSHConnector):
         try:
             self.open(RUNNING_DEADLINE)
         except OSError as error:
-            raise ConnectError(str(error)) from error
+            raise _unreached(self.host.name, error) from error
 
     def make_paramiko_kwargs(self) -> dict[str, Any]:
         """The run's key first; where a guest does not know it yet (taking over a home), the admin's own."""
@@ -252,7 +252,7 @@ class NodeConnector(LazySSHConnector):
         try:
             runs.current().survey.view(self.host.name)
         except HearthError as error:
-            raise ConnectError(str(error)) from error
+            raise _unreached(self.host.name, error) from error
 
 
 class UnmanagedConnector(BaseConnector):
@@ -274,6 +274,12 @@ class UnmanagedConnector(BaseConnector):
         raise OSError(f"{self.host.name} is not in the fleet file")
 
     put_file = get_file = run_shell_command  # type: ignore[assignment]
+
+
+def _unreached(name: str, error: Exception) -> ConnectError:
+    """What ends a host's part in this run; the reason is kept for the plan's JSON."""
+    runs.current().unreached[name] = str(error)
+    return ConnectError(str(error))
 
 
 def _ssh_data(run: runs.Run) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Run:
         self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
         self.staged: RunLike | None = None  # what roles are planned with instead of this run
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
+        self.unreached: dict[str, str] = {}  # host -> why it takes no part in this run
 
     @property
     def fleet_file(self) -> Path:
@@ -211,9 +212,9 @@ class Run:
 _current: list[Run] = []
 
 
-def begin(project: Path, options: Options) -> Run:
-    """Start the one run of this process; config.py does."""
-    _current[:] = [Run(project, options)]
+def begin(project: Path, options: Options, environ: Mapping[str, str] = os.environ) -> Run:
+    """Start the one run of this process; config.py does, and commands that plan without pyinfra."""
+    _current[:] = [Run(project, options, environ)]
     return _current[0]
 
 

@@ -16,7 +16,7 @@ from hearth.ops import files, systemd
 from hearth.ops.files import File
 from hearth.role.certificates import FRONT_DOOR, fixed_addresses
 from hearth.role.declaration import Role
-from hearth.role.fronted import Passage, Server, Web, passages, webs
+from hearth.role.fronted import Passage, Server, Web, passages, shareable, webs
 from hearth.role.here import Here
 from hearth.role.inside import Network, inside_networks, outside_addresses
 
@@ -25,6 +25,8 @@ CONFIG = f"{FOLDER}/haproxy.cfg"
 ENDED = f"{FOLDER}/ended"
 AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 BALANCES = ("roundrobin", "leastconn", "source")
+FIRST = "primary"  # not shared: the first guest serves, the others stand by
+BY_ITSELF = "source"  # a client stays with one guest, whose memory may hold its session
 VERIFY = ("optional", "required")
 HTTP = 80
 UNPRIVILEGED = 1024  # below it a capability is needed
@@ -219,17 +221,19 @@ def client_certificates(here: Here) -> dict[str, Any]:
 
 
 def balanced(here: Here) -> dict[str, str]:
-    """What the front door shares among several guests, by `role.port`.
+    """What the front door shares among several guests, by `role.port`: what group_data names, and what can be
+    shared without anybody's word.
 
     Raises:
         HearthError: a way of sharing that is not offered.
     """
     found: dict[str, str] = getattr(here.host.data, "front_door_balance", {})
     for name, way in found.items():
-        if way not in BALANCES:
+        if way not in (*BALANCES, FIRST):
             raise HearthError(
                 f"share {name} among guests",
                 f"front_door_balance has {way!r}",
-                f"use one of {', '.join(BALANCES)}",
+                f"use one of {', '.join((*BALANCES, FIRST))}",
             )
-    return found
+    shared = dict.fromkeys(shareable(here.fleet, here.roles), BY_ITSELF)
+    return {name: way for name, way in (shared | found).items() if way != FIRST}

@@ -78,6 +78,8 @@ PROGRAMS: Final = {
     "headscale": Program(*_HEADSCALE, "cmd/headscale"),
     "tailscale": Program(*_TAILSCALE, "cmd/tailscaled", _TAGS, within="tailscaled"),
     "tailscaled": Program(*_TAILSCALE, "cmd/tailscaled", _TAGS),
+    # What judges the workflow files of docs/ci.
+    "actionlint": Program("github.com/rhysd/actionlint", "v1.7.12", "1.25.0", "cmd/actionlint"),
 }
 
 

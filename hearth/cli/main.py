@@ -11,12 +11,16 @@ from pathlib import Path
 import click
 
 import hearth
+from hearth.cli.advise import advise
 from hearth.cli.android import android
 from hearth.cli.doctor import doctor
+from hearth.cli.drift import drift
 from hearth.cli.fleet import check_fleet
 from hearth.cli.flows import show_flows
 from hearth.cli.importing import import_home
 from hearth.cli.node_key import node_key
+from hearth.cli.outdated import outdated
+from hearth.cli.report import report
 from hearth.cli.secrets import secrets
 from hearth.cli.tailnet import tailnet
 from hearth.doctor.examine import Home
@@ -51,11 +55,15 @@ def fleet() -> None:
 
 
 fleet.add_command(check_fleet)
+cli.add_command(advise)
 cli.add_command(android)
 cli.add_command(doctor)
+cli.add_command(drift)
 cli.add_command(show_flows)
 cli.add_command(import_home)
 cli.add_command(node_key)
+cli.add_command(outdated)
+cli.add_command(report)
 cli.add_command(secrets)
 cli.add_command(tailnet)
 

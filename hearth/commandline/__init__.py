@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hearth import run
 from hearth.commandline import corrections
-from hearth.commandline.lock import hold_lock
 from hearth.errors import HearthError
+from hearth.lock import hold_lock
 from hearth.options import Options
 
 

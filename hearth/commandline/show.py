@@ -9,10 +9,13 @@ import click
 from pyinfra import logger
 from pyinfra_cli import prints
 
+from hearth.ops.noted import noted
+
 if TYPE_CHECKING:
     from hearth.proxmox.desired import Intent
     from hearth.run import Run
 
+LOST = "it stopped answering while it was looked at"
 MARKS = {"change": ("+", "green"), "conditional": ("~", "yellow"), "none": ("=", "white")}
 
 
@@ -95,16 +98,37 @@ def _operations(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, 
 
 def plan_json(run: Run, state: Any, dry: bool) -> None:
     """Print the plan, the guests' changes and (after a run) the results as one JSON object on stdout."""
-    hosts = [host.name for host in state.inventory if host in state.activated_hosts]
+    active = [host for host in state.inventory if host in state.activated_hosts]
+    hosts = [host.name for host in active]
+    order = state.get_op_order()
     guests = [guest for guest in run.fleet.guests if guest.name in hosts]
     payload = {
         "plan": prints.build_plan_json(state),
         "guests": {guest.name: run.survey.plan(guest).to_json() for guest in guests},
         "unknown": {name: lines for name in hosts if (lines := list(run.tailnet_nodes.lines(name)))},
+        "hosts": {host.name: list(_steps(state, order, host)) for host in active},
+        "unreached": {**{host.name: LOST for host in state.failed_hosts}, **run.unreached},
         "firewall": {node: wall.to_json() for node, wall in run.walls.planned.items()},
         "results": None if dry else prints.build_results_json(state),
     }
     prints.print_json(payload)
+
+
+def _steps(state: Any, order: list[str], host: Any) -> Iterator[dict[str, Any]]:
+    """The operations that would change a host, each with what it found to be otherwise."""
+    for op_hash in order:
+        if op_hash not in state.ops[host]:
+            continue
+        data = state.get_op_data_for_host(host, op_hash)
+        if not data.operation_meta._maybe_is_change:
+            continue
+        notes = noted(host, op_hash)
+        kind = "conditional" if data.global_arguments["_if"] else "follows" if notes.follows else "change"
+        yield {
+            "operation": prints.pretty_op_name(state.op_meta[op_hash]),
+            "kind": kind,
+            "found": [lack.to_json() for lack in notes.lacks],
+        }
 
 
 def summary(state: Any) -> None:

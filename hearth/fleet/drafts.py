@@ -20,11 +20,13 @@ class Draft:
         name: its name.
         entry: its keys, defaults merged in.
         origin: where each key stands in the file (at the guest or in the defaults).
+        group: the name of its entry in the file, where that has `count`.
     """
 
     name: str
     entry: GuestEntry
     origin: Mapping[str, Place]
+    group: str | None = None
 
     def place(self, key: str) -> Place:
         """The field as the admin knows it: guests.NAME.KEY."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Any, cast
 
-from hearth.fleet import checks
+from hearth.fleet import checks, numbered
 from hearth.fleet.addresses import label
 from hearth.fleet.drafts import LXC_ONLY, VM_ONLY, Draft
 from hearth.fleet.entries import MIN_VMID, DefaultsEntry, Entry, FileEntry, GuestEntry
@@ -41,10 +41,11 @@ def drafts(top: FileEntry, found: Sections, roles: Mapping[str, Role], report: R
         if not isinstance(raw, dict):
             report.add(place, "is no guest", "write keys below it: kind, address, roles, ...")
             continue
-        own = entry(GuestEntry, raw, place, report)
-        merged = _merged(name, own, layers, report)
-        checks.check_lists(merged, roles, report)
-        made.append(_complete(merged, found, roles, report))
+        for each, group, own in numbered.own_entries(name, raw, place, report):
+            merged = _merged(each, own, layers, report, group)
+            checks.check_lists(merged, roles, report)
+            made.append(_complete(merged, found, roles, report))
+    numbered.taken(top.guests or {}, report)
     checks.check(made, found, roles, report)
     return made
 
@@ -70,7 +71,13 @@ def _defaults(top: FileEntry, report: Report) -> dict[Kind | None, Layer]:
     return layers
 
 
-def _merged(name: str, own: GuestEntry, layers: Mapping[Kind | None, Layer], report: Report) -> Draft:
+def _merged(
+    name: str,
+    own: GuestEntry,
+    layers: Mapping[Kind | None, Layer],
+    report: Report,
+    group: str | None = None,
+) -> Draft:
     """The guest over the defaults of its kind over the common defaults.
 
     Features, start order, mounts and disks are merged key by key; everything else is replaced.
@@ -88,7 +95,7 @@ def _merged(name: str, own: GuestEntry, layers: Mapping[Kind | None, Layer], rep
         for key in keys:
             values[key] = _over(values.get(key), getattr(layer.entry, key))
             origin[key] = (*layer.place, key)
-    return Draft(name, GuestEntry.model_construct(**values), origin)
+    return Draft(name, GuestEntry.model_construct(**values), origin, group)
 
 
 def _over(old: object, new: object) -> object:
@@ -116,7 +123,7 @@ def _complete(draft: Draft, found: Sections, roles: Mapping[str, Role], report: 
         values["roles"] = _with_companions((_BASE, *_joins(given, found, roles), *given.roles), roles)
     whole = {key: getattr(given, key) for key in given.model_fields_set} | values
     origin = {"vmid": draft.at("address"), **draft.origin}
-    return Draft(draft.name, GuestEntry.model_construct(**whole), origin)
+    return replace(draft, entry=GuestEntry.model_construct(**whole), origin=origin)
 
 
 def _joins(given: GuestEntry, found: Sections, roles: Mapping[str, Role]) -> tuple[str, ...]:
@@ -184,6 +191,7 @@ def _guest(draft: Draft) -> Guest:
     plain = {key: getattr(given, key) for key in given.model_fields_set - nested}
     return Guest(
         name=draft.name,
+        group=draft.group,
         features=Features(**given.features.model_dump()),
         startup=Startup(**given.startup.model_dump()) if given.startup else None,
         mounts=tuple(Mount(slot=slot, **mount.model_dump()) for slot, mount in given.mounts.items()),

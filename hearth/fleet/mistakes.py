@@ -11,6 +11,8 @@ from hearth.errors import HearthError
 Place = tuple[str | int, ...]  # ("guests", "comms", "devices", 0)
 
 MOST = 1000  # mistakes; a file with more is not a fleet file
+# What each guest of an entry with `count` has for itself; () is its name.
+OF_EACH: tuple[Place, ...] = (("address",), ("address6",), ("vmid",), ())
 _SHOWN = 60  # characters of a wrong value
 _KEY_SHOWN = 40  # characters of a key
 
@@ -72,12 +74,14 @@ class Report:
         file: the path as it was given.
         lines: the line of every key and list item, filled by source.py.
         broken: places whose value is already reported, so that it is not also called missing.
+        numbered: guests that one entry with `count` makes -> that entry's name.
     """
 
     file: str
     lines: dict[Place, int] = field(default_factory=dict)
     broken: set[Place] = field(default_factory=set)
     mistakes: list[Mistake] = field(default_factory=list)
+    numbered: dict[str, str] = field(default_factory=dict)
 
     def add(self, place: Place, wrong: str, right: str, at: Place | None = None) -> None:
         """Note a mistake at `place`; `at` is where the value stands, if elsewhere (defaults)."""
@@ -85,8 +89,8 @@ class Report:
 
     def add_line(self, line: int, place: Place, wrong: str, right: str) -> None:
         """Note a mistake on a known line. Raises EnoughError after MOST of them."""
-        self.broken.add(place)
-        self.mistakes.append(Mistake(self.file, line, dotted(place), wrong, right))
+        self.broken |= {place, self._written(place)}
+        self.mistakes.append(Mistake(self.file, line, dotted(self._shown(place)), wrong, right))
         if len(self.mistakes) >= MOST:
             self.mistakes.append(
                 Mistake(self.file, 0, "", f"more than {MOST} mistakes", "mend these, then look again")
@@ -95,13 +99,25 @@ class Report:
 
     def line(self, place: Place) -> int:
         """The line of this place, or of the nearest thing around it that stands in the file."""
+        place = self._written(place)
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 0)
 
     def unsure(self, place: Place) -> bool:
         """True where a mistake of this place, or of what it stands in, is already reported."""
-        return any(place[:length] in self.broken for length in range(1, len(place) + 1))
+        places = (place, self._written(place))
+        return any(each[:length] in self.broken for each in places for length in range(1, len(each) + 1))
+
+    def _written(self, place: Place) -> Place:
+        """Where a numbered guest's key stands: at the entry that makes it."""
+        if len(place) > 1 and place[0] == "guests" and place[1] in self.numbered:
+            return ("guests", self.numbered[str(place[1])], *place[2:])
+        return place
+
+    def _shown(self, place: Place) -> Place:
+        """A mistake that all guests of an entry share is told once, at the entry."""
+        return place if place[2:3] in OF_EACH else self._written(place)
 
 
 def dotted(place: Place) -> str:

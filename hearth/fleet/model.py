@@ -141,6 +141,7 @@ class Guest(Frozen):
     protection: bool | None = None
     restart: Restart = "never"
     tailnet: bool = True  # joins it, where the file has one
+    group: str | None = None  # the entry with `count` that makes it, and others like it
     appliance: bool = False  # nothing inside is ours: no roles, no SSH
     roles: tuple[str, ...] = ()  # `base` first, unless it is an appliance
 

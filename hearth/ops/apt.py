@@ -10,6 +10,8 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from hearth.ops.noted import Lack, note
+
 FRESH = 60  # minutes for which package lists are believed
 LOCK = 300  # seconds: a first boot installs updates of its own
 
@@ -51,6 +53,7 @@ def installed(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     if not wanted:
         host.noop("all packages are installed")
         return
+    note([Lack("package", package, "package", "missing", "installed") for package in wanted])
     yield StringCommand(installing(wanted))
 
 

@@ -17,6 +17,7 @@ from pyinfra.context import host, state
 from pyinfra.facts.files import FileContents
 
 from hearth.ops.facts import FileState, FileStates
+from hearth.ops.noted import Lack, fields, note
 from hearth.secrets import MissingSecretError
 
 STAGES = "/run/hearth/stage"  # tmpfs: secrets on the way never reach a disk
@@ -64,9 +65,35 @@ def differing(files: Sequence[File]) -> list[File]:
 
     One whose secret does not exist yet differs: an operation before it will bring it.
     """
+    return [file for file, there in _there(files) if there != _wanted(file)]
+
+
+def _there(files: Sequence[File]) -> list[tuple[File, FileState | None]]:
     states = host.get_fact(FileStates, paths=[file.path for file in files])
     found = [*states, *([None] * (len(files) - len(states)))]
-    return [file for file, there in zip(files, found, strict=True) if there != _wanted(file)]
+    return list(zip(files, found, strict=True))
+
+
+def lacks(files: Sequence[File], kind: str = "file") -> list[Lack]:
+    """What of these files is otherwise on the current host, field by field; never their content.
+
+    Args:
+        files: as they should be.
+        kind: of what they are part.
+    """
+    found = []
+    for file, there in _there(files):
+        if there is None:
+            found.append(Lack(kind, file.path, "file", "missing", "there"))
+        elif (wanted := _wanted(file)) is not None:
+            found += fields(kind, file.path, _fields(there), _fields(wanted), hidden=("content",))
+    return found
+
+
+def _fields(state: FileState) -> dict[str, str]:
+    known = {"content": state.sha256, "owner": state.user, "group": state.group, "mode": state.mode}
+    # Of a file whose secret does not exist yet only the content is known to differ.
+    return known if state.user else {"content": ""}
 
 
 def _wanted(file: File) -> FileState | None:
@@ -103,6 +130,7 @@ def present(files: Sequence[File], check: str | None = None) -> Generator[Pyinfr
     if not changed:
         host.noop(f"{', '.join(file.path for file in files)}: as wanted")
         return
+    note(lacks(changed))
     try:
         if state.config.DIFF:
             for file in changed:

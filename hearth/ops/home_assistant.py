@@ -18,6 +18,7 @@ from hearth.errors import HearthError
 from hearth.home_assistant.client import Place
 from hearth.home_assistant.duty import Duty, settle
 from hearth.home_assistant.home import Home
+from hearth.ops.noted import Lack, note
 from hearth.ops.tunnel import tunnel
 
 
@@ -44,6 +45,7 @@ def settled(duty: Duty, port: int) -> Generator[PyinfraCommand, None, None]:
         return
     for line in missing or ():
         host.log(f"Will {line}", logger.info)
+    note([Lack("step", line, "", "a deploy would do this", "") for line in missing or ()])
     yield FunctionCommand(_mend, (duty, port), {})
 
 

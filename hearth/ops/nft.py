@@ -11,6 +11,7 @@ from pyinfra.context import host
 from hearth.ops import proven
 from hearth.ops.facts import Succeeds
 from hearth.ops.files import File
+from hearth.ops.noted import Lack, note
 
 TABLE = "inet hearth"
 
@@ -45,6 +46,7 @@ def risky(file: File) -> proven.Risky:
     return proven.Risky(
         name="wall",
         what="rules of the wall",
+        kind="wall",
         file=file,
         check="nft -c -f {file}",
         apply="nft -f {file}",
@@ -76,6 +78,7 @@ def absent(unit: str, others: Sequence[str]) -> Generator[PyinfraCommand, None, 
     if not host.get_fact(Succeeds, test=f"{there} || nft list table {TABLE}"):
         host.noop("there is no wall of ours")
         return
+    note([Lack("wall", TABLE, "wall", "there", "none")])
     yield StringCommand(removing(unit, others))
 
 

@@ -20,7 +20,8 @@ from pyinfra.api.command import FileUploadCommand, FunctionCommand, PyinfraComma
 from pyinfra.context import host
 
 from hearth.ops.facts import Succeeds
-from hearth.ops.files import File, differing
+from hearth.ops.files import File, differing, lacks
+from hearth.ops.noted import Lack, note
 
 PLACE = "/var/lib/hearth"
 STAGE = "/run/hearth"
@@ -57,6 +58,7 @@ class Risky:
         holds: a test whether the guest acts on the file as it is; it decides together with the file.
         save: keeps below `{kept}` what else is to come back, before anything is changed.
         restore: acts on what was there before; `apply`, unless said.
+        kind: of what it is part, see `hearth.ops.noted.Lack`.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Risky:
     holds: str = "true"
     save: str = ":"
     restore: str | None = None
+    kind: str = "file"
 
     @property
     def kept(self) -> str:
@@ -108,12 +111,21 @@ def change(risky: Risky, rollback_after: int) -> Generator[PyinfraCommand, None,
     if same and host.get_fact(Succeeds, test=f"! {risky.unproven} && {holds}"):
         host.noop(f"{risky.file.path} is as wanted, and in use")
         return
-    if not (same and host.get_fact(Succeeds, test=holds)):
+    acted = same and host.get_fact(Succeeds, test=holds)
+    note(lacks([risky.file], risky.kind) or [_lack(risky, acted)])
+    if not acted:
         yield StringCommand(f"umask 077 && mkdir -p {STAGE}")
         yield FileUploadCommand(StringIO(risky.file.text), risky.candidate)
         yield StringCommand(trying(risky, rollback_after))
     yield FunctionCommand(_prove, (risky,), {})
     yield StringCommand(keeping(risky))
+
+
+def _lack(risky: Risky, acted: bool) -> Lack:
+    """Of a file that is as it should be."""
+    if acted:
+        return Lack(risky.kind, risky.what, "proof", "no login has proven them yet", "proven")
+    return Lack(risky.kind, risky.what, "in force", "others", f"those of {risky.file.path}")
 
 
 def trying(risky: Risky, rollback_after: int) -> str:

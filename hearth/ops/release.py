@@ -28,6 +28,7 @@ from hearth.ops import release_scripts as scripts
 from hearth.ops import systemd
 from hearth.ops.facts import Succeeds, Unit, UnitState
 from hearth.ops.files import File, differing
+from hearth.ops.noted import Lack, fields, note
 
 ROOT = "/opt/hearth"
 BUILDER = "hearth-build"  # the user that builds: it owns nothing else, and may read no secret
@@ -200,6 +201,8 @@ def active(
     if not steps:
         host.noop(f"{unit} runs {ident}, with its files as they are")
         return
+    found = [*_lacks(app, running, ident), *systemd.lacks(unit, now, *paths, planned)]
+    note(found, follows=not found)
     watched_paths = tuple(file.path for file in watched)
     yield StringCommand(
         scripts.activating(
@@ -230,6 +233,12 @@ def decide(
     if running == Running(ident, ident):
         return systemd.decide(unit, restart_on, reload_on, planned)
     return ["daemon-reload", *([] if unit.enabled else ["enable"]), "restart"]
+
+
+def _lacks(app: str, running: Running, ident: str) -> list[Lack]:
+    now = {"release": running.current or "none", "proven": running.proven or "none"}
+    found = fields("release", app, now, {"release": ident, "proven": ident})
+    return [*found, *([Lack("release", app, "switch", "never ended", "ended")] if running.unfinished else [])]
 
 
 def http_health(port: int, path: str, within: int = 5) -> str:

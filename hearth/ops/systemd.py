@@ -12,6 +12,7 @@ from pyinfra.context import host
 
 from hearth.ops.facts import Unit, UnitState
 from hearth.ops.files import File, differing
+from hearth.ops.noted import Lack, note
 
 WITHIN = 30  # seconds until a unit must be up and have stayed up
 
@@ -54,6 +55,9 @@ def service(
     if not steps:
         host.noop(f"{unit} runs, with its files as they are")
         return
+    paths = {file.path for file in restart_on}, {file.path for file in reload_on}
+    found = lacks(unit, now, *paths, planned)
+    note(found, follows=not found)
     yield StringCommand(script(unit, steps, ports, stays))
 
 
@@ -79,6 +83,33 @@ def decide(unit: UnitState, restart_on: set[str], reload_on: set[str], planned: 
         return ["daemon-reload", *enable, "restart"]
     steps = [*(["daemon-reload"] if unit.stale else []), *enable]
     return [*steps, "reload"] if unit.active and unread(reload_on, unit.told) else steps
+
+
+def lacks(
+    unit: str, now: UnitState, restart_on: set[str], reload_on: set[str], planned: set[str]
+) -> list[Lack]:
+    """What of a unit itself is otherwise.
+
+    Args:
+        unit: its name.
+        now: how it is.
+        restart_on, reload_on: paths of files that it reads.
+        planned: those of them that are otherwise themselves: that it reads them anew only follows.
+    """
+    found = []
+    if not now.enabled:
+        found.append(Lack("service", unit, "enabled", "no", "yes"))
+    if not now.active and not now.skipped:
+        return [*found, Lack("service", unit, "state", "stopped", "running")]
+    if now.stale:
+        found.append(Lack("service", unit, "unit", "changed since systemd read it", "read"))
+    changed = dict(now.changed)
+    old = {path for path in restart_on if now.started and path in changed and changed[path] > now.started}
+    old |= {path for path in reload_on if now.told and path in changed and changed[path] > now.told}
+    if now.active and old - planned:
+        listed = ", ".join(sorted(old - planned))
+        found.append(Lack("service", unit, "files", f"changed since it read them: {listed}", "read"))
+    return found
 
 
 def script(

@@ -14,6 +14,7 @@ from pyinfra.context import host
 from hearth import run as runs
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
+from hearth.ops.noted import Lack, note
 from hearth.role.coordination import access_for
 from hearth.secrets import Secret
 from hearth.tailnet import Api, connect, joining, members
@@ -74,6 +75,7 @@ def joined(entry: Entry) -> Generator[PyinfraCommand, None, None]:
     if now.joined and not problem:
         host.noop(f"it is {now.name or entry.name}")
         return
+    note([Lack("tailnet", "membership", "name", problem or "not in the tailnet", entry.name)])
     yield FunctionCommand(_join, (entry,), {})
 
 
@@ -97,7 +99,25 @@ def settled(settings: Settings) -> Generator[PyinfraCommand, None, None]:
     if not steps:
         host.noop("as wanted")
         return
+    note(lacks(now, settings))
     yield StringCommand(" && ".join(steps))
+
+
+def lacks(now: Membership, settings: Settings) -> list[Lack]:
+    """What of a machine's settings is otherwise; that it is in no tailnet, another operation says.
+
+    Args:
+        now: how it stands.
+        settings: as they should be.
+    """
+    if not now.joined:
+        return []
+    flags = differing(now, settings)
+    found = [Lack("tailnet", "settings", flag, now.settings.get(flag, ""), flags[flag]) for flag in flags]
+    return [
+        *found,
+        *([Lack("tailnet", "settings", "state", "down", "up")] if now.backend == "Stopped" else []),
+    ]
 
 
 @operation()

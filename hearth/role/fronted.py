@@ -120,6 +120,21 @@ def passages(guest: Guest, fleet: Fleet, roles: Mapping[str, Role]) -> tuple[Pas
     return found
 
 
+def shareable(fleet: Fleet, roles: Mapping[str, Role]) -> tuple[str, ...]:
+    """The door ports, as `role.port`, that several guests can serve at once without anybody's word.
+
+    Those of roles that keep no state, where all guests with the role come from one entry of the fleet file
+    with `count`: they are alike, and none knows what another one does not. Two brokers are not.
+    """
+    found = []
+    for name, role in roles.items():
+        guests = fleet.with_role(name)
+        groups = {guest.group for guest in guests}
+        if len(guests) > 1 and len(groups) == 1 and None not in groups and not role.state:
+            found += [f"{name}.{port.name}" for port in role.provides if port.door]
+    return tuple(found)
+
+
 def _own_numbers(guest: Guest, roles: Mapping[str, Role]) -> dict[int, str]:
     return {
         port.number: f"{name}.{port.name}"

@@ -35,3 +35,23 @@ def hold_lock(path: Path) -> None:
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode())
     _held.append(handle)
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock, in words for a sentence; None where nobody does. It is not taken.
+
+    Args:
+        path: the lock file; it may be missing.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        other = os.read(handle, 32).decode(errors="replace").strip()
+        return f" (process {other})" if other else ""
+    finally:
+        os.close(handle)  # and with it our part of the lock
+    return None

@@ -1,0 +1,1 @@
+"""What is otherwise than the project says: found with GETs and facts, changed by nobody here."""

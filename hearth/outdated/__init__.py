@@ -1,0 +1,1 @@
+"""Which pinned versions have been overtaken."""
