@@ -33,6 +33,10 @@ def users_of(name: str, fleet: Fleet, roles: Mapping[str, Role]) -> tuple[str, .
             if name.split("/")[1] == guest.name:
                 found.append(f"the TLS ports of {guest.name}")
             continue
+        if name.startswith("client/"):
+            if name.split("/")[1] == guest.name:
+                found.append(f"what {guest.name} calls others with")
+            continue
         for role in (roles[word] for word in guest.roles if word in roles):
             if _uses(name, role, guest.name):
                 found.append(f"{role.name} on {guest.name}")
