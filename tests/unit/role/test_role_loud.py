@@ -1,4 +1,4 @@
-"""Debug level for a time: which roles are loud and until when, and the way back that the guest itself takes."""
+"""Debug level for a time: who is loud and until when, and the way back that the guest itself takes."""
 
 from __future__ import annotations
 

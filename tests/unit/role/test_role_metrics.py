@@ -1,4 +1,4 @@
-"""The script that looks at services, with a stand-in for systemctl; what Prometheus' own linter says of it."""
+"""The script that looks at services, with a stand-in for systemctl; what promtool says of it."""
 
 from __future__ import annotations
 
