@@ -66,14 +66,16 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(*command: str | Path, log: Path, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    *command: str | Path, log: Path, ends: signal.Signals = signal.SIGTERM, **more: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs within the block, ended by its own process."""
     with log.open("wb") as out:
         process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=out, **more)
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(ends)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
