@@ -31,7 +31,7 @@ class Kind:
 
 # The first that fits counts.
 KINDS = (
-    Kind("Proxmox token", ("proxmox/token",), 180),
+    Kind("Proxmox token", ("proxmox/token", "proxmox/reader"), 180),
     Kind("MQTT password", ("mqtt/*",), 365),
     Kind("Home Assistant token", ("home-assistant/token/*",), 365),
     Kind("Home Assistant owner", ("home-assistant/owner",), 365),
