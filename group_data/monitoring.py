@@ -10,7 +10,7 @@ monitoring_probe_interval = 30
 
 # Prometheus, and each of the programs that ask for it, is restarted when it takes more memory than this.
 monitoring_memory = "1G"
-monitoring_exporter_memory = "128M"
+monitoring_exporter_memory = "192M"
 
 # Further web addresses to be probed, by name: {"router": "http://192.168.1.1/"}. 200 is expected.
 monitoring_probes: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """The second user that monitoring has: it reads Proxmox and changes nothing. Pure.
 
-hearth-metrics@pve, with Proxmox's own role PVEAuditor on everything and a token `read`, is there while some guest
-of the fleet has role monitoring, and goes with it.
-Calls: https://pve.proxmox.com/pve-docs/api-viewer/#/access.
+hearth-metrics@pve, with Proxmox's own role PVEAuditor on everything and a token `read`, is there while some
+guest of the fleet has role monitoring, and goes with it. Calls:
+https://pve.proxmox.com/pve-docs/api-viewer/#/access.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class ReaderSeen:
 
 
 def plan(wanted: bool, seen: ReaderSeen) -> tuple[Step, ...]:
-    """The calls that lead from what is there to what is wanted; each one killed leaves what the next starts from.
+    """The calls that lead from what is there to what is wanted; each one killed leaves what the next starts
+    from.
 
     Args:
         wanted: some guest monitors.

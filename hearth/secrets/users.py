@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hearth.role.declaration import Role
 
 OUTSIDE = {
-    "proxmox/*": "this run, at Proxmox",
+    "proxmox/token": "this run, at Proxmox",
     "ssh/deploy": "this run, in every guest",
     "ssh/node": "this run, on every node",
     "tailscale/*": "this run, at the tailnet",

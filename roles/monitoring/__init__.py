@@ -11,6 +11,7 @@ from hearth.ops.files import File
 from hearth.role.declaration import Directory, Metrics, Need, Port, Role, Topic
 from hearth.role.here import Here
 
+from . import proxmox
 from .configuration import CONSOLES, FOLDER, prometheus_files
 from .exporters import BLACKBOX, Exporter, blackbox, helpers, removed
 
@@ -53,7 +54,9 @@ role = Role(
         "mqtt-salt/monitoring-*",
         "home-assistant/token/monitoring-*",
         "postgresql/monitoring",
+        "proxmox/reader",
     ),
+    packages=proxmox.PACKAGES,
 )
 
 
@@ -72,7 +75,13 @@ def monitoring(here: Here) -> None:
     files.present(name="Bring Prometheus its passwords, certificate and pages", files=found.read_when_used)
     for each in helpers(here):
         run_exporter(each)
-    for name in removed(here):
+    gone = list(removed(here))
+    if proxmox.readable(here):
+        proxmox.install(here)
+        run_exporter(proxmox.exporter(here))
+    else:
+        gone.append(proxmox.UNIT)
+    for name in gone:
         shell.ensure(
             name=f"Have no {name}",
             holds=f"[ ! -e /etc/systemd/system/{name}.d/hearth.conf ] && [ ! -e /etc/systemd/system/{name} ]",

@@ -20,6 +20,7 @@ from hearth.secrets import password
 from hearth.secrets.due import endings
 from hearth.secrets.hashed import bcrypt_hash
 
+from . import proxmox
 from .exporters import BLACKBOX, DATABASES, MQTT, PVE, asked
 from .rules import Limits, alerts, rules_text
 
@@ -191,12 +192,11 @@ def _further(here: Here) -> list[Probe]:
 
 def _exporter_jobs(here: Here) -> list[dict[str, Any]]:
     """The helpers beside it."""
-    ports = {"mqtt": MQTT, "postgres": DATABASES, "pve": PVE}
-    return [
+    ports = {"mqtt": MQTT, "postgres": DATABASES}
+    found = [
         {
             "job_name": name,
             "honor_labels": True,
-            **({"metrics_path": "/pve"} if name == "pve" else {}),
             "static_configs": [
                 {"targets": [f"127.0.0.1:{ports[name]}"], "labels": {"guest": here.guest.name}}
             ],
@@ -204,6 +204,27 @@ def _exporter_jobs(here: Here) -> list[dict[str, Any]]:
         }
         for name in asked(here)
     ]
+    return [*found, *([_proxmox_job(here)] if proxmox.readable(here) else [])]
+
+
+def _proxmox_job(here: Here) -> dict[str, Any]:
+    """Each node is asked for what it knows of the whole cluster."""
+    return {
+        "job_name": "pve",
+        "honor_labels": True,
+        "metrics_path": "/pve",
+        "scrape_interval": "60s",
+        "scrape_timeout": "30s",
+        "params": {"module": ["default"], "cluster": ["1"], "node": ["0"]},
+        "static_configs": [
+            {"targets": [target], "labels": {"guest": node}} for target, node in proxmox.targets(here).items()
+        ],
+        "relabel_configs": [
+            {"source_labels": ["__address__"], "target_label": "__param_target"},
+            {"source_labels": ["__param_target"], "target_label": "instance"},
+            {"target_label": "__address__", "replacement": f"127.0.0.1:{PVE}"},
+        ],
+    }
 
 
 def _by_server() -> list[dict[str, str]]:

@@ -55,7 +55,7 @@ def asked(here: Here) -> tuple[str, ...]:
 
 
 def helpers(here: Here) -> tuple[Exporter, ...]:
-    """All of them on this guest."""
+    """All of them on this guest, but the one of Proxmox."""
     makers = {"mqtt": mqtt, "postgres": postgres}
     return (blackbox(here), *(makers[name](here) for name in asked(here)))
 

@@ -217,14 +217,15 @@ def _resources(limits: Limits) -> tuple[Alert, ...]:
         ),
         Alert(
             "StorageFull",
-            'pve_disk_usage_bytes{id=~"storage/.*"} / pve_disk_size_bytes * 100 > 90',
+            # Every node tells of the whole cluster.
+            'max by (id) (pve_disk_usage_bytes{id=~"storage/.*"} / pve_disk_size_bytes) * 100 > 90',
             "10m",
             "critical",
             "{{ $labels.id }} of Proxmox is {{ $value | humanize }} % full",
         ),
         Alert(
             "NodeOffline",
-            'pve_up{id=~"node/.*"} == 0',
+            'max by (id) (pve_up{id=~"node/.*"}) == 0',
             "3m",
             "critical",
             "Proxmox says that {{ $labels.id }} is offline",

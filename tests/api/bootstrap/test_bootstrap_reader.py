@@ -1,4 +1,4 @@
-"""The user that monitoring reads Proxmox with: made where a guest monitors, reads all, changes nothing, and goes."""
+"""The user that monitoring reads Proxmox with: where a guest monitors; it reads all, and changes nothing."""
 
 from __future__ import annotations
 
