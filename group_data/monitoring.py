@@ -17,9 +17,11 @@ monitoring_probes: dict[str, str] = {}
 
 # ---- From when on somebody is told. "Seconds": averages over ten minutes.
 
-# Seconds that a service may take to answer; seconds for a ping inside the home.
+# Seconds that a service may take to answer; seconds for a ping inside the home; seconds to a relay or a peer
+# over the tailnet.
 monitoring_slow = 2.0
 monitoring_ping_slow = 0.05
+monitoring_tailnet_slow = 0.5
 
 # Percent of a disk that must be free; and days within which a disk that fills as it did in the last six hours
 # would be full.

@@ -13,6 +13,7 @@ from hearth.ops import apt, files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.declaration import Metrics, Port, Role
 from hearth.role.here import Here
+from hearth.role.tailnet import TAILSCALE
 from hearth.role.watched import MONITORING, TEXTFILES
 from hearth.secrets.hashed import bcrypt_hash
 
@@ -20,6 +21,7 @@ USER = "node-exporter"
 FOLDER = "/etc/node-exporter"
 LIBRARY = "/usr/local/lib/hearth/metrics"
 UNIT = "prometheus-node-exporter.service"
+TIMER, TAILNET_TIMER = "hearth-metrics.timer", "hearth-tailnet-metrics.timer"
 ASKER = "prometheus"
 PASSWORD = "metrics/prometheus"
 
@@ -60,14 +62,29 @@ def metrics(here: Here) -> None:
         name="Run the node exporter", unit=UNIT, restart_on=[unit], ports=[here.port("node").number]
     )
     services(here)
+    tailnet(here)
 
 
 def services(here: Here) -> None:
     """Look at the services every half minute, as root: systemd answers nobody else without D-Bus."""
     watch = service_files(here)
     files.present(name="Bring what watches the services", files=watch)
-    systemd.service(
-        name="Watch the services", unit="hearth-metrics.timer", restart_on=[watch[1], watch[2]], stays=0.2
+    systemd.service(name="Watch the services", unit=TIMER, restart_on=watch[1:], stays=0.2)
+
+
+def tailnet(here: Here) -> None:
+    """Look at the tailnet every five minutes, where the guest is in one."""
+    watch = tailnet_files(here)
+    if TAILSCALE in here.guest.roles:
+        files.present(name="Bring what looks at the tailnet", files=watch)
+        systemd.service(name="Look at the tailnet", unit=TAILNET_TIMER, restart_on=watch[1:], stays=0.2)
+        return
+    paths = " ".join(file.path for file in watch)
+    shell.ensure(
+        name="Have nothing that looks at the tailnet",
+        holds=f"[ ! -e {watch[-1].path} ]",
+        command=f"systemctl -q disable --now {TAILNET_TIMER}; rm -f {paths} {TEXTFILES}/hearth_tailnet.prom; "
+        "systemctl daemon-reload",
     )
 
 
@@ -114,4 +131,16 @@ def service_files(here: Here) -> list[File]:
             "hearth-metrics.service.j2", "/etc/systemd/system/hearth-metrics.service", values=values
         ),
         here.template("hearth-metrics.timer.j2", "/etc/systemd/system/hearth-metrics.timer", values=values),
+    ]
+
+
+def tailnet_files(here: Here) -> list[File]:
+    """The program that asks Tailscale, its unit and its timer."""
+    values = {"textfiles": TEXTFILES, "library": LIBRARY}
+    units = ("hearth-tailnet-metrics.service", TAILNET_TIMER)
+    return [
+        File(
+            f"{LIBRARY}/tailnet", (here.run.project / "templates/metrics/tailnet.py").read_text(), mode="755"
+        ),
+        *(here.template(f"{unit}.j2", f"/etc/systemd/system/{unit}", values=values) for unit in units),
     ]

@@ -45,6 +45,7 @@ class Limits:
 
     slow: float
     ping_slow: float
+    tailnet_slow: float
     disk_free: int
     disk_days: int
     memory_free: int
@@ -95,10 +96,18 @@ def _reach(limits: Limits) -> tuple[Alert, ...]:
         ),
         Alert(
             "TailnetUnreachable",
-            f"hearth_tailnet_reachable == 0 unless on (guest) {dead}",
+            f"hearth_tailnet_up == 0 unless on (guest) {dead}",
             "10m",
             "warning",
-            "{{ $labels.guest }} cannot be reached over the tailnet",
+            "{{ $labels.guest }} is not in the tailnet any more",
+        ),
+        Alert(
+            "TailnetSlow",
+            f"avg_over_time(hearth_tailnet_latency_seconds[30m]) > {limits.tailnet_slow}",
+            "15m",
+            "info",
+            "over the tailnet {{ $labels.to }} is {{ $value | humanizeDuration }} away "
+            "from {{ $labels.guest }}",
         ),
         Alert(
             "AnswersSlowly",

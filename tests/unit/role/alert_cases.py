@@ -66,7 +66,14 @@ CASES = (
         20,
         60,
     ),
-    Case("TailnetUnreachable", gauge('hearth_tailnet_reachable{guest="comms"}', DOWN, UP), 9, 30, 60),
+    Case("TailnetUnreachable", gauge('hearth_tailnet_up{guest="comms"}', DOWN, UP), 9, 30, 60),
+    Case(
+        "TailnetSlow",
+        {'hearth_tailnet_latency_seconds{guest="comms",to="relay 999"}': "0.02+0x10 3+0x60 0.02+0x100"},
+        9,
+        60,
+        150,
+    ),
     Case(
         "AnswersSlowly",
         {
