@@ -1,4 +1,4 @@
-"""The units of monitoring as systemd reads them: every line understood, and walls that it finds good enough."""
+"""The units of monitoring as systemd reads them: every line understood, walls that it finds good enough."""
 
 from __future__ import annotations
 
