@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import x509
 
 from hearth.errors import HearthError
-from hearth.ops import apt, files, shell, systemd
+from hearth.ops import files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.certificates import fixed_addresses
 from hearth.role.declaration import Directory, Port, Role
@@ -44,7 +44,7 @@ role = Role(
     provides=(Port("https", 19_532, tls=True),),
     state=(Directory(JOURNALS),),
     secrets=("tls/*",),
-    packages=("haproxy",),
+    packages=("haproxy", "systemd-journal-remote"),
 )
 
 
@@ -67,7 +67,6 @@ class Sender:
 def central_journal(here: Here) -> None:
     """The server, TLS before it, and what keeps its limits."""
     here.refuse_a_second_guest("each guest sends its journal to one place")
-    apt.installed(name="Install systemd's journal server", packages=["systemd-journal-remote"])
     shell.ensure(
         name="Give the central journal its users and place",
         holds=f'id -u {USER} {GATE} && [ "$(stat -c %U {JOURNALS})" = {USER} ]',

@@ -7,7 +7,7 @@ server is away nothing is lost that the guest's own journal still has.
 
 from __future__ import annotations
 
-from hearth.ops import apt, files, shell, systemd
+from hearth.ops import files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.declaration import Need, Role
 from hearth.role.here import Here
@@ -19,6 +19,7 @@ AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 role = Role(
     needs=(Need("central_journal", "https"),),
     secrets=("client/*",),
+    packages=("systemd-journal-remote",),  # which starts nothing by itself
     follows="central_journal",
 )
 
@@ -26,7 +27,6 @@ role = Role(
 @role.deploy
 def journal_upload(here: Here) -> None:
     """Bring the certificate, and send."""
-    apt.installed(name="Install systemd's journal client", packages=["systemd-journal-remote"])
     shell.ensure(
         name="Give the journal's client its user",
         holds=f"id -u {USER}",

@@ -79,13 +79,8 @@ def tailnet(here: Here) -> None:
         files.present(name="Bring what looks at the tailnet", files=watch)
         systemd.service(name="Look at the tailnet", unit=TAILNET_TIMER, restart_on=watch[1:], stays=0.2)
         return
-    paths = " ".join(file.path for file in watch)
-    shell.ensure(
-        name="Have nothing that looks at the tailnet",
-        holds=f"[ ! -e {watch[-1].path} ]",
-        command=f"systemctl -q disable --now {TAILNET_TIMER}; rm -f {paths} {TEXTFILES}/hearth_tailnet.prom; "
-        "systemctl daemon-reload",
-    )
+    also = [*(file.path for file in watch), f"{TEXTFILES}/hearth_tailnet.prom"]
+    systemd.gone(name="Have nothing that looks at the tailnet", unit=TAILNET_TIMER, also=also)
 
 
 def exporter_files(here: Here) -> list[File]:

@@ -11,12 +11,12 @@ import shlex
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from hearth.ops import files, shell
-from hearth.ops.facts import Succeeds
+from hearth.ops.facts import UnitNames
 from hearth.ops.files import File
 
 ROOT = "/var/lib/hearth/calm"
@@ -47,11 +47,10 @@ def back(
     """
     name = name_of(role)
     if until is None:
-        there = f"[ ! -e {UNITS}/{name}.timer ]"
-        if host.get_fact(Succeeds, test=there):
+        if f"{name}.timer" in host.get_fact(UnitNames):
+            yield StringCommand(removing(name, role))
+        else:
             host.noop("it is not loud")
-            return
-        yield from shell.ensure._inner(there, removing(name, role))
         return
     yield from files.present._inner(parts(role, unit, usual, until, step))
     holds = (

@@ -13,7 +13,7 @@ from hearth.role.here import Here
 
 from . import proxmox
 from .configuration import CONSOLES, FOLDER, prometheus_files
-from .exporters import BLACKBOX, Exporter, blackbox, helpers, removed
+from .exporters import BLACKBOX, Exporter, helpers, removed
 
 UNIT = "prometheus.service"
 ADMIN, PASSWORD = "admin", "monitoring/admin"
@@ -82,12 +82,7 @@ def monitoring(here: Here) -> None:
     else:
         gone.append(proxmox.UNIT)
     for name in gone:
-        shell.ensure(
-            name=f"Have no {name}",
-            holds=f"[ ! -e /etc/systemd/system/{name}.d/hearth.conf ] && [ ! -e /etc/systemd/system/{name} ]",
-            command=f"systemctl -q disable --now {name}; rm -rf /etc/systemd/system/{name} "
-            f"/etc/systemd/system/{name}.d; systemctl daemon-reload",
-        )
+        systemd.gone(name=f"Have no {name}", unit=name)
     systemd.service(
         name="Run Prometheus",
         unit=UNIT,
@@ -99,15 +94,8 @@ def monitoring(here: Here) -> None:
 
 def install(here: Here) -> None:
     """Debian's package; what it would start by itself, open to everybody, is confined before it is there."""
-    probing = blackbox(here)
-    shell.ensure(
-        name="Give the probes their user",
-        holds=f"id -u {probing.user}",
-        command=f"useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin "
-        f"{probing.user}",
-    )
-    files.present(name="Confine Prometheus", files=[unit(here), *probing.units])
-    apt.installed(name="Install Prometheus", packages=["prometheus", "prometheus-blackbox-exporter"])
+    files.present(name="Confine Prometheus", files=[unit(here)])
+    apt.installed(name="Install Prometheus", packages=["prometheus"])
 
 
 def unit(here: Here) -> File:
@@ -117,18 +105,17 @@ def unit(here: Here) -> File:
 
 
 def run_exporter(each: Exporter) -> None:
-    """One of the programs that ask for Prometheus, on loopback."""
+    """One of the programs that ask for Prometheus, on loopback; confined before it is there."""
+    shell.ensure(
+        name=f"Give the {each.title} its user",
+        holds=f"id -u {each.user}",
+        command="useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin "
+        f"{each.user}",
+    )
+    files.present(name=f"Confine the {each.title}", files=each.units)
     if each.packages:
         apt.installed(name=f"Install the {each.title}", packages=each.packages)
-    if each.user:
-        shell.ensure(
-            name=f"Give the {each.title} its user",
-            holds=f"id -u {each.user}",
-            command="useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin "
-            f"{each.user}",
-        )
     files.present(name=f"Configure the {each.title}", files=each.files, check=each.check)
-    files.present(name=f"Confine the {each.title}", files=each.units)
     systemd.service(
         name=f"Run the {each.title}",
         unit=each.unit,

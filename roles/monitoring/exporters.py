@@ -80,7 +80,7 @@ def blackbox(here: Here) -> Exporter:
         f"--web.listen-address=127.0.0.1:{BLACKBOX}",
     }
     return Exporter(
-        title="probes",
+        title="prober",
         unit=unit,
         user=user,
         port=BLACKBOX,
@@ -88,6 +88,7 @@ def blackbox(here: Here) -> Exporter:
         units=(
             here.template("exporter.conf.j2", f"/etc/systemd/system/{unit}.d/hearth.conf", values=values),
         ),
+        packages=("prometheus-blackbox-exporter",),
         check="prometheus-blackbox-exporter --config.check --config.file={candidate} >/dev/null",
     )
 

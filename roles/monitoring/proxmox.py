@@ -93,7 +93,6 @@ def exporter(here: Here) -> Exporter:
         port=PVE,
         files=tuple(files),
         units=(unit,),
-        packages=PACKAGES,
     )
 
 

@@ -16,7 +16,7 @@ from role_kit import FakeRun, fleet, group_data, guest
 from hearth import run as runs
 from hearth.deploy.roles import ends_debugging
 from hearth.errors import HearthError
-from hearth.ops import calm
+from hearth.ops import calm, systemd
 from hearth.ops.files import File
 from hearth.role.here import Here
 from hearth.role.loud import loud_until
@@ -156,9 +156,30 @@ def planned(run: FakeRun, monkeypatch: pytest.MonkeyPatch, **data: Any) -> list[
 def test_a_loud_role_gets_its_timer_and_a_quiet_one_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     run = a_home()
     assert planned(run, monkeypatch, log_debug={"mosquitto": SOON}) == [True]
-    monkeypatch.setattr(calm, "host", SimpleNamespace(get_fact=lambda *_, **__: True, noop=lambda _: None))
-    operation = calm.back._inner("mosquitto", "mosquitto.service", (), None, "reload")
-    assert list(operation) == []
+    assert planned(run, monkeypatch) == [False], "an absent guest has none"
+
+
+@pytest.mark.parametrize(("there", "removes"), [([], False), (["hearth-calm-mosquitto.timer"], True)])
+def test_what_is_left_of_a_time_that_is_over_is_removed(
+    there: list[str], removes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calm, "host", SimpleNamespace(get_fact=lambda _: there, noop=lambda _: None))
+    commands = list(calm.back._inner("mosquitto", "mosquitto.service", (), None, "reload"))
+    assert bool(commands) is removes
+    assert all("hearth-calm-mosquitto.timer" in str(command) for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("there", "removes"),
+    [([], False), (["other.service"], False), (["x.service"], True), (["x.service.d"], True)],
+)
+def test_a_unit_is_removed_where_it_is(
+    there: list[str], removes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "host", SimpleNamespace(get_fact=lambda _: there, noop=lambda _: None))
+    commands = list(systemd.gone._inner("x.service", ["/etc/x"]))
+    assert bool(commands) is removes
+    assert all("/etc/x" in str(command) for command in commands)
 
 
 def test_a_role_without_levels_has_no_such_operation(monkeypatch: pytest.MonkeyPatch) -> None:
