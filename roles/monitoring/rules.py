@@ -160,7 +160,7 @@ def _services() -> tuple[Alert, ...]:
         ),
         Alert(
             "ServicesUnwatched",
-            'time() - node_textfile_mtime_seconds{file=~".*/hearth_services.prom"} > 300',
+            'time() - node_textfile_mtime_seconds{file=~".*hearth_services.prom"} > 300',
             "2m",
             "warning",
             "nobody looks at the services of {{ $labels.guest }}",
@@ -273,6 +273,14 @@ def _endings(limits: Limits) -> tuple[Alert, ...]:
             "0m",
             "warning",
             "a backup of {{ $labels.role }} on {{ $labels.guest }} has failed",
+        ),
+        Alert(
+            "BackupShrunk",
+            "hearth_backup_bytes < 0.5 * quantile_over_time(0.5, hearth_backup_bytes[7d])",
+            "1h",
+            "warning",
+            "the backup of {{ $labels.role }} on {{ $labels.guest }} has less than half of its usual size: "
+            "{{ $value | humanize1024 }}B",
         ),
         Alert(
             "BackupMissing",

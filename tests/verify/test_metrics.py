@@ -25,6 +25,16 @@ def test_it_answers_to_the_password_alone(under_test: UnderTest, guest: Guest, h
     assert host.check_output(f"{ASK} {url}") == "401"
 
 
+def test_it_sees_the_guests_disk_as_the_guest_has_it(under_test: UnderTest, guest: Guest, host: Any) -> None:
+    """Not as its own walls show it: read-only."""
+    login = f'user = "prometheus:{under_test.secret("metrics/prometheus")}"'
+    command = f"curl -s --noproxy '*' --cacert {AUTHORITY} https://{guest.name}:9100/metrics --config -"
+    text = host.check_output(f"{command} <<'E'\n{login}\nE")
+    root = [line for line in text.splitlines() if 'mountpoint="/"' in line]
+    assert any(line.startswith("node_filesystem_avail_bytes") for line in root)
+    assert [line[-1] for line in root if line.startswith("node_filesystem_readonly")] == ["0"]
+
+
 def test_it_runs_confined(host: Any) -> None:
     assert_confined(host, UNIT, "node-exporter")
 

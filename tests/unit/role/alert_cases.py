@@ -238,6 +238,13 @@ CASES = (
     ),
     Case("BackupFailed", gauge('hearth_backup_failed{guest="comms",role="mosquitto"}', UP, DOWN), 9, 20, 60),
     Case(
+        "BackupShrunk",
+        {'hearth_backup_bytes{guest="comms",role="mosquitto"}': "1000+0x600 100+0x200 1000+0x200"},
+        590,
+        700,
+        900,
+    ),
+    Case(
         "BackupMissing",
         {
             'hearth_backup_last_success_timestamp_seconds{guest="comms",role="mosquitto"}': (
