@@ -370,6 +370,7 @@ class TestItWatches:
     def test_what_a_guest_says_of_another_keeps_its_name(self, watched: Watched) -> None:
         rows = until(lambda: watched.asked("hearth_backup_failed"))
         assert [(row["metric"]["guest"], row["metric"]["role"]) for row in rows] == [("comms", "mosquitto")]
+        assert watched.asked('node_textfile_mtime_seconds{file=~".*backup.prom"}')
 
     def test_a_port_with_our_certificate_is_well_and_tells_its_end(self, watched: Watched) -> None:
         rows = until(lambda: watched.asked('probe_success{service="metrics.node"} == 1'))
