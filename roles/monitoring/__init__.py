@@ -12,8 +12,9 @@ from hearth.role.declaration import Directory, Metrics, Need, Port, Role, Topic
 from hearth.role.here import Here
 
 from . import proxmox
-from .configuration import CONSOLES, FOLDER, prometheus_files
+from .configuration import FOLDER, prometheus_files
 from .exporters import BLACKBOX, Exporter, helpers, removed
+from .pages import CONSOLES
 
 UNIT = "prometheus.service"
 ADMIN, PASSWORD = "admin", "monitoring/admin"

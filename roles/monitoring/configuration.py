@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,10 +20,10 @@ from hearth.secrets.hashed import bcrypt_hash
 
 from . import proxmox
 from .exporters import BLACKBOX, DATABASES, MQTT, PVE, asked
+from .pages import page_url, runbooks
 from .rules import Limits, alerts, rules_text
 
 FOLDER = "/etc/prometheus/hearth"
-CONSOLES = f"{FOLDER}/consoles"
 AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 USER = "prometheus"
 DUES = f"{TEXTFILES}/hearth_secrets.prom"
@@ -270,30 +268,6 @@ def limits(here: Here) -> Limits:
 def present(here: Here) -> frozenset[str]:
     """The roles that some guest has."""
     return frozenset(role for guest in here.fleet.guests for role in guest.roles)
-
-
-def page_url(here: Here) -> str:
-    """Where an alert's page is: among Prometheus' own consoles, which need no Internet."""
-    return f"https://{here.guest.name}:{here.port('web').number}/consoles/{{name}}.html"
-
-
-def runbooks(here: Here) -> tuple[File, ...]:
-    """The pages of docs/runbooks, as Prometheus can show them: its consoles are Go templates."""
-    pages = sorted((here.run.project / "docs/runbooks").glob("*.md"))
-    return tuple(File(f"{CONSOLES}/{page.stem}.html", _page(page)) for page in pages)
-
-
-def _page(page: Path) -> str:
-    # In a raw string of Go's template language nothing is evaluated; it cannot hold a backquote itself.
-    text = html.escape(page.read_text(encoding="utf-8")).replace("`", "&#96;")
-    style = (
-        "body{max-width:45em;margin:1em auto;padding:0 1em;color-scheme:light dark}pre{white-space:pre-wrap}"
-    )
-    head = (
-        f"<title>{page.stem}</title><meta name=viewport content='width=device-width'><style>{style}</style>"
-    )
-    whole = f"<!doctype html>{head}<pre>{text}</pre>"
-    return "{{ safeHtml `" + whole + "` }}\n"
 
 
 # ---------------------------------------------------------------------- who gets in

@@ -25,7 +25,7 @@ from hearth.role.watched import probes, scrapes
 from hearth.secrets import MissingSecretError
 from roles import metrics as metrics_role
 from roles import monitoring as role
-from roles.monitoring import configuration, exporters
+from roles.monitoring import configuration, exporters, pages
 from tests.ports import free_port
 
 TOKEN = token_name("monitoring-monitoring")
@@ -220,7 +220,7 @@ def test_the_admins_own_addresses_are_probed() -> None:
 def test_a_page_with_anything_in_it_is_shown_as_it_is(tmp_path: Path) -> None:
     page = tmp_path / "X.md"
     page.write_text("# X\n\n`{{ $labels }}` <b> & `code`\n")
-    text = configuration._page(page)
+    text = pages._page(page)
     assert text.count("`") == 2
     assert "&lt;b&gt;" in text
 
