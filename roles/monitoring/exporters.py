@@ -18,6 +18,7 @@ FOLDER = "/etc/prometheus/hearth"
 BLACKBOX, MQTT, DATABASES, PVE = 19_115, 19_344, 19_187, 19_221
 LIBRARY = "/usr/local/lib/hearth/mqtt_metrics"
 PARTS = ("__init__.py", "__main__.py", "state.py", "brokers.py")
+PINGS = "/usr/local/lib/hearth/prober/pings"
 TIMEOUT = "8s"
 
 
@@ -75,7 +76,7 @@ def blackbox(here: Here) -> Exporter:
     config = f"{FOLDER}/blackbox.yml"
     values = {
         "user": user,
-        "ping": True,
+        "pings": PINGS,
         "command": f"/usr/bin/prometheus-blackbox-exporter --config.file={config} "
         f"--web.listen-address=127.0.0.1:{BLACKBOX}",
     }
@@ -84,7 +85,7 @@ def blackbox(here: Here) -> Exporter:
         unit=unit,
         user=user,
         port=BLACKBOX,
-        files=(File(config, blackbox_text()),),
+        files=(File(config, blackbox_text()), here.template("pings.sh", PINGS, mode="755")),
         units=(
             here.template("exporter.conf.j2", f"/etc/systemd/system/{unit}.d/hearth.conf", values=values),
         ),
@@ -156,7 +157,7 @@ def postgres(here: Here) -> Exporter:
     environment = f"{FOLDER}/postgres.env"
     values = {
         "user": user,
-        "ping": False,
+        "pings": None,
         "environment": environment,
         "command": f"/usr/bin/prometheus-postgres-exporter --web.listen-address=127.0.0.1:{DATABASES} "
         "--disable-settings-metrics",
