@@ -52,3 +52,10 @@ firewall_outside: list[str] = []
 # How loudly what is refused is logged: "nolog", "emerg", "alert", "crit", "err", "warning", "notice", "info",
 # "debug".
 firewall_log_level = "nolog"
+
+# ---- Logs.
+
+# Services that log everything for a time: a role, or ROLE@GUEST, and when that ends, in the home's time zone,
+# at most two weeks from now: {"mosquitto": "2026-12-01 18:00", "zigbee2mqtt@comms": "2026-12-01 12:00"}. The
+# guest itself ends it then; the line may stay here. For roles with a value NAME_log_level but `wall`.
+log_debug: dict[str, str] = {}

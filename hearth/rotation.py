@@ -32,6 +32,12 @@ WAYS: Mapping[str, Way] = {
     "postgresql/*": "replaced",
     "vaultwarden/admin-token": "replaced",
     "zigbee2mqtt/frontend-token": "replaced",
+    "metrics/*": "replaced",
+    "monitoring/*": "replaced",
+    "alerts/admin": "replaced",
+    "alerts/prometheus": "replaced",
+    "ntfy/alerts-*": "replaced",
+    "ntfy/dead-man-*": "replaced",
     "tls/*/cert": "reissued",
 }
 SECOND = ".b"  # after a service's name: its other login at the broker; the two take turns

@@ -79,6 +79,12 @@ def ai_automation(here: Here) -> None:
     )
 
 
+@role.logs(unit="ai-automation.service")
+def log_files(here: Here) -> list[File]:
+    """What holds its log level."""
+    return [automation_files(Application(here, "AI automation", "python"), ()).config]
+
+
 def rules_folder(application: Application) -> str:
     """Where the rules are."""
     return f"{application.folder}/rules"

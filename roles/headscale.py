@@ -79,6 +79,12 @@ def coordination(here: Here) -> None:
     )
 
 
+@role.logs(unit=UNIT)
+def log_files(here: Here) -> list[File]:
+    """What holds its log level."""
+    return [configuration(here, fetched.chosen(here.value("source"), "headscale_source"))]
+
+
 def check_prefixes(here: Here) -> None:
     """Refuse addresses that Tailscale's clients do not take for a tailnet's; headscale itself does not.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hearth.application import clients
 from hearth.application.deploy import Application, Files
+from hearth.ops.files import File
 from hearth.role.acl import VERIFIER, service_user
 from hearth.role.declaration import Need, Port, Role, Topic
 from hearth.role.here import Here
@@ -49,6 +50,12 @@ def mcp_hub(here: Here) -> None:
     """Build it, have it check its configuration, and run it."""
     application = Application(here, "the MCP hub", "node")
     application.deploy(hub_files(application))
+
+
+@role.logs(unit="mcp-hub.service", step="reload")
+def log_files(here: Here) -> list[File]:
+    """What holds its log level."""
+    return [hub_files(Application(here, "the MCP hub", "node")).config]
 
 
 def hub_files(application: Application) -> Files:

@@ -76,6 +76,12 @@ def vaultwarden(here: Here) -> None:
     )
 
 
+@role.logs(unit=UNIT)
+def log_files(here: Here) -> list[File]:
+    """What holds its log level."""
+    return [environment(here, image.image(here.value("image"), bool(here.value("image_insecure"))))]
+
+
 def _contained(here: Here) -> bool:
     install = here.value("install")
     if install not in INSTALLS:

@@ -13,13 +13,12 @@ from twin.registry import start as registry
 from twin.state import Twin
 
 COMMON = Path(__file__).parent / "standins.yaml"
+NTFY = Path(__file__).parent / "ntfy_stand_in.py"  # its Go module is not to be had
 
 
 def written(twin: Twin, home: Home) -> Path:
     """The file that HEARTH_OVERRIDES names in a twin."""
-    own = {**_images(twin, home), **programs.sources(twin, home)}
-    if not own:
-        return COMMON
+    own = {**_images(twin, home), **programs.sources(twin, home), "ntfy_source": {"path": str(NTFY)}}
     path = twin.dir / "standins.yaml"
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_text(

@@ -33,6 +33,7 @@ STAND_INS = """Stand-ins, so that nothing here is taken for the real thing:
   the Zigbee adapter and its two devices, the house of MQTT entities and the phone are simulated: no radio,
   and a lamp's transitions are over at once; no push cloud: the phone is reached over its WebSocket alone;
   Vaultwarden's image is a stand-in from the twin's own registry: a small program at its places, no vault;
+  ntfy is a stand-in too: the part of its API that the home uses, with its users and rights, in Python;
   the firewall is nftables from what the API stores, as pve-firewall reads it: logs, SYN flood protection,
   conntrack helpers, IPS queues and rules for forwarded traffic or VNets are stored, not enforced;
   the node has no systemd; where it asks for the tailnet, its tailscaled is there already, in user space;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hearth.bootstrap import reader
 from hearth.bootstrap.rights import TOKEN_NAME, USER, Entry, Seen
 from hearth.errors import HearthError
 from hearth.proxmox.access import Access
@@ -39,6 +40,28 @@ def look(api: Api, own: Access | None) -> Seen:
         user=_numbers(user, "enable", "expire"),
         token=_numbers(token, "privsep", "expire"),
         token_opens=token is not None and own is not None and opens(own),
+    )
+
+
+def look_for_reader(api: Api, own: Access | None) -> reader.ReaderSeen:
+    """What there is of the user that only reads.
+
+    Args:
+        api: with root's rights.
+        own: the way in with its token, None where the secrets hold none.
+
+    Raises:
+        HearthError: it cannot be asked.
+    """
+    users = {str(row["userid"]): row for row in api.get("/access/users", full=1) or []}
+    user = users.get(reader.USER)
+    tokens = {str(row["tokenid"]): row for row in (user or {}).get("tokens") or []}
+    token = tokens.get(reader.TOKEN_NAME)
+    return reader.ReaderSeen(
+        user=_numbers(user, "enable", "expire"),
+        token=_numbers(token, "privsep", "expire"),
+        token_opens=token is not None and own is not None and opens(own),
+        entries=tuple(_entry(row) for row in api.get("/access/acl") or []),
     )
 
 

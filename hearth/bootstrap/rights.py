@@ -62,6 +62,7 @@ class Step:
         path: below /api2/json.
         params: what is sent.
         brings_token: its answer holds the token's value, which is never shown again.
+        kept_as: the secret that it becomes.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Step:
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     brings_token: bool = False
+    kept_as: str = "proxmox/token"
 
 
 def plan(wanted: Collection[Grant], pools: Collection[str], seen: Seen) -> tuple[Step, ...]:

@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from hearth.bootstrap import node as on_node
-from hearth.bootstrap import rights
-from hearth.bootstrap.look import check_root, look
+from hearth.bootstrap import reader, rights
+from hearth.bootstrap.look import check_root, look, look_for_reader
 from hearth.doctor import ask
 from hearth.doctor.rights import judge_rights
 from hearth.doctor.root_only import root_only_keys
@@ -20,6 +20,7 @@ from hearth.proxmox.access import Access, access
 from hearth.proxmox.api import Api
 from hearth.proxmox.privileges import grants, needed
 from hearth.proxmox.wrapper import authorized_line
+from hearth.role.watched import MONITORING
 from hearth.secrets import ensure_ssh_key
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Bootstrap:
         wanted = grants(needed(self.fleet))
         seen = look(api, self._own())
         pools = {guest.pool for guest in self.fleet.guests if guest.pool}
-        calls = rights.plan(wanted, pools, seen)
+        calls = (*rights.plan(wanted, pools, seen), *self._reader(api))
         with ExitStack() as stack:
             commands, notes = self._on_nodes(stack)
             yield Plan(calls, tuple(commands), (*rights.strangers(wanted, seen), *notes))
@@ -112,13 +113,18 @@ class Bootstrap:
                 value = f"{answer['full-tokenid']}={answer['value']}"
             except (TypeError, KeyError):
                 raise HearthError(step.text, "Proxmox did not tell the token's value", "run again") from None
-            self.store.put(SECRET, value)
+            self.store.put(step.kept_as, value)
             self.store.save()
 
-    def _own(self) -> Access | None:
+    def _reader(self, api: Api) -> tuple[rights.Step, ...]:
+        """What is to be done about the user that monitoring reads with."""
+        own = self._own(reader.SECRET, reader.TOKEN)
+        return reader.plan(bool(self.fleet.with_role(MONITORING)), look_for_reader(api, own))
+
+    def _own(self, secret: str = SECRET, token: str = rights.TOKEN) -> Access | None:
         """The way in with the token that the secrets hold, where it is Hearth's own."""
-        kept = self.store.find(SECRET)
-        if kept is None or not kept.reveal().startswith(f"{rights.TOKEN}="):
+        kept = self.store.find(secret)
+        if kept is None or not kept.reveal().startswith(f"{token}="):
             return None
         own = access(self.fleet.nodes[0], {}, kept.reveal())
         return Access(self.root.endpoint, own.user, own.token_name, own.token_value, self.root.verify)

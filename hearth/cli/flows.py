@@ -20,6 +20,7 @@ MEANING: dict[Who, str] = {
     "management": "from where the admin works, this machine among them",
     "lan": "everybody in the home but IoT devices, and whoever comes from outside",
     "fleet": "the guests that need it, and those of the same role",
+    "monitoring": "the guests that watch all others",
     "iot": "IoT devices: brokers only",
     "outside": "whoever comes through the subnet router: the front door's TLS ports only",
     "door": "the front door's guest alone",

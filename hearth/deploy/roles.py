@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import context
 
 from hearth import run as runs
+from hearth.ops import calm
 from hearth.role.here import Here
 
 
@@ -27,5 +28,23 @@ def apply() -> None:
             continue
         first = len(host.op_hash_order)
         with host.deploy(name.replace("_", " ").capitalize(), None, None):
-            deployer(Here(run.staged or run, guest, host, run.roles[name]))
+            here = Here(run.staged or run, guest, host, run.roles[name])
+            ends_debugging(here)
+            deployer(here)
         run.stage_of.update(dict.fromkeys(host.op_hash_order[first:], stage))
+
+
+def ends_debugging(here: Here) -> None:
+    """The timer that ends a role's debug level, set before the level is raised; none where it is not."""
+    found = here.role.logging
+    if found is None:
+        return
+    until = here.loud_until
+    calm.back(
+        name="End debug level in time" if until else "Have no debug level that would have to end",
+        role=here.role.name,
+        unit=found.unit,
+        usual=tuple(found.files(here.calmly())) if until else (),
+        until=until,
+        step=found.step,
+    )

@@ -18,10 +18,11 @@ from hearth.fleet.model import Fleet, Guest
 from hearth.role.certificates import FRONT_DOOR, fixed_addresses
 from hearth.role.declaration import Port, Role
 from hearth.role.fronted import passages, webs
+from hearth.role.watched import MONITORING
 
 HTTP = 80
 OPEN = "firewall_open"
-Who = Literal["management", "lan", "fleet", "iot", "outside", "door", "world"]
+Who = Literal["management", "lan", "fleet", "monitoring", "iot", "outside", "door", "world"]
 
 
 @dataclass(frozen=True, order=True)
@@ -33,7 +34,8 @@ class Flow:
         port: TCP or UDP port.
         protocol: "tcp" or "udp".
         who: what the sources are. "management": from where the admin works. "lan": everybody in the home but
-            IoT devices. "fleet": guests that need the port. "iot": devices that reach brokers only.
+            IoT devices. "fleet": guests that need the port. "monitoring": guests that watch all others.
+            "iot": devices that reach brokers only.
             "outside": whoever comes through the subnet router. "door": the front door's guest.
             "world": anybody.
         why: "role.port"; "front.redirect" for port 80; "firewall_open" for what the admin opens besides.
@@ -124,6 +126,11 @@ class _Table:
             "management": management(fleet, settings),
             "iot": sources(settings.iot),
             "outside": sources(settings.outside),
+            "monitoring": sources(
+                address
+                for watcher in fleet.with_role(MONITORING)
+                for address in _fixed(watcher, "what is watched")
+            ),
             "world": sources((IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))),
             "door": sources(
                 address for door in fleet.with_role(FRONT_DOOR) for address in fixed_addresses(door)
@@ -160,6 +167,9 @@ class _Table:
         yield port.audience
         if port.devices:
             yield "iot"
+        watched = port.protocol == "tcp" and port.audience != "monitoring"
+        if watched and not self._reaches(self.classes["monitoring"], port, why):
+            yield "monitoring"
         doors = self.fleet.with_role(FRONT_DOOR)
         if port.door and port.tls and (at_door or not doors or guest in doors):
             yield "outside"

@@ -34,7 +34,7 @@ class Layer:
 def drafts(top: FileEntry, found: Sections, roles: Mapping[str, Role], report: Report) -> list[Draft]:
     """All guests, defaults merged in, each checked by itself and all of them together."""
     layers = _defaults(top, report)
-    made = []
+    merged_all = []
     for name, raw in (top.guests or {}).items():
         place: Place = ("guests", name)
         check_name(label, name, place, report)
@@ -44,8 +44,10 @@ def drafts(top: FileEntry, found: Sections, roles: Mapping[str, Role], report: R
         for each, group, own in numbered.own_entries(name, raw, place, report):
             merged = _merged(each, own, layers, report, group)
             checks.check_lists(merged, roles, report)
-            made.append(_complete(merged, found, roles, report))
+            merged_all.append(merged)
     numbered.taken(top.guests or {}, report)
+    everywhere = _followers(merged_all, roles)
+    made = [_complete(merged, found, roles, everywhere, report) for merged in merged_all]
     checks.check(made, found, roles, report)
     return made
 
@@ -107,8 +109,10 @@ def _over(old: object, new: object) -> object:
     return new
 
 
-def _complete(draft: Draft, found: Sections, roles: Mapping[str, Role], report: Report) -> Draft:
-    """Fill in node, network, VMID, MAC and the role base; report what nothing follows from."""
+def _complete(
+    draft: Draft, found: Sections, roles: Mapping[str, Role], everywhere: Sequence[str], report: Report
+) -> Draft:
+    """Fill in node, network, VMID, MAC and the roles of every guest; report what nothing follows from."""
     given = draft.entry
     require(draft.place("kind"), given.kind, report, "write lxc or vm")
     values: dict[str, Any] = {
@@ -120,7 +124,8 @@ def _complete(draft: Draft, found: Sections, roles: Mapping[str, Role], report: 
     if values["vmid"] is not None and given.mac is None:
         values["mac"] = mac_of(values["vmid"])
     if not given.appliance and _BASE in roles:
-        values["roles"] = _with_companions((_BASE, *_joins(given, found, roles), *given.roles), roles)
+        first = (_BASE, *_joins(given, found, roles), *everywhere)
+        values["roles"] = _with_companions((*first, *given.roles), roles)
     whole = {key: getattr(given, key) for key in given.model_fields_set} | values
     origin = {"vmid": draft.at("address"), **draft.origin}
     return replace(draft, entry=GuestEntry.model_construct(**whole), origin=origin)
@@ -130,6 +135,13 @@ def _joins(given: GuestEntry, found: Sections, roles: Mapping[str, Role]) -> tup
     """The role that joins the tailnet, where there is one and the guest does not stay out of it."""
     joins = found.tailnet is not None and given.tailnet and _TAILSCALE in roles
     return (_TAILSCALE,) if joins else ()
+
+
+def _followers(merged: Sequence[Draft], roles: Mapping[str, Role]) -> tuple[str, ...]:
+    """The roles that every guest has because some guest has the role that they follow."""
+    given = [role for draft in merged if not draft.entry.appliance for role in draft.entry.roles]
+    there = _with_companions(given, roles)
+    return tuple(name for name, role in roles.items() if role.follows and role.follows in there)
 
 
 def _with_companions(given: Sequence[str], roles: Mapping[str, Role]) -> tuple[str, ...]:

@@ -132,3 +132,17 @@ def _moment(text: str) -> datetime | None:
     if not text or text == "n/a":
         return None
     return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC)
+
+
+class UnitNames(FactBase[list[str]]):
+    """What lies in /etc/systemd/system: units, and folders of parts; nothing on an absent guest."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self) -> str:
+        return "ls /etc/systemd/system"
+
+    def process(self, output: list[str]) -> list[str]:
+        return output

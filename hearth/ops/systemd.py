@@ -10,10 +10,11 @@ from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from hearth.ops.facts import Unit, UnitState
+from hearth.ops.facts import Unit, UnitNames, UnitState
 from hearth.ops.files import File, differing
 from hearth.ops.noted import Lack, note
 
+FOLDER = "/etc/systemd/system"
 WITHIN = 30  # seconds until a unit must be up and have stayed up
 
 
@@ -149,3 +150,27 @@ while [ "$quiet" -lt {max(1, round(stays * 5))} ]; do
   sleep 0.2
 done
 """
+
+
+@operation()
+def gone(unit: str, also: Sequence[str] = ()) -> Generator[PyinfraCommand, None, None]:
+    """
+    A unit of ours, or our part of somebody's, that is not there any more. On an absent guest that is so.
+
+    + unit: full name, with its suffix
+    + also: further files that go with it
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.gone(name="Have no bridge", unit="mqtt-bridge.service", also=["/etc/mqtt-bridge"])
+    """
+    names = host.get_fact(UnitNames)
+    if not {unit, f"{unit}.d"} & set(names):
+        host.noop(f"there is no {unit}")
+        return
+    paths = " ".join(map(shlex.quote, (f"{FOLDER}/{unit}", f"{FOLDER}/{unit}.d", *also)))
+    yield StringCommand(
+        f"systemctl -q disable --now {shlex.quote(unit)} 2>/dev/null; rm -rf {paths}; systemctl daemon-reload"
+    )

@@ -1,7 +1,7 @@
 """Our own certificate authority, and a certificate for each guest that serves TLS.
 
-Everything is kept in the secrets: `ca/key`, `ca/cert`, `ca/backup-key`, and for each guest
-`tls/<guest>/key` and `tls/<guest>/cert`.
+Everything is kept in the secrets: `ca/key`, `ca/cert`, `ca/backup-key`, for each guest `tls/<guest>/key` and
+`tls/<guest>/cert`, and for those that show one as a client `client/<guest>/key` and `client/<guest>/cert`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,25 @@ class Authority:
         certificate, key = pair
         return Leaf(certificate_pem(certificate), Secret(key_pem(key)), self.ca_pem)
 
+    def client_leaf(self, guest: str) -> Leaf:
+        """The certificate that a guest shows as a client: the stored one while 30 days or more are left of
+        it.
+
+        It is kept as `client/GUEST/cert` and `client/GUEST/key`; no server can use it.
+
+        Args:
+            guest: the guest's name, its common name.
+
+        Raises:
+            HearthError: the CA ends too soon, or a stored part is damaged.
+        """
+        pair = self._stored(guest, "client")
+        if pair is None or not self._holds(*pair):
+            pair = self.client(guest)
+            self._keep(guest, *pair, "client")
+        certificate, key = pair
+        return Leaf(certificate_pem(certificate), Secret(key_pem(key)), self.ca_pem)
+
     def client(self, name: str) -> tuple[x509.Certificate, PrivateKey]:
         """A new certificate and key for a client; the caller keeps them.
 
@@ -136,26 +155,32 @@ class Authority:
             raise HearthError("use the CA", "ca/cert does not belong to ca/key", remedy)
         return Issuer(certificate, key)
 
-    def _stored(self, guest: str) -> tuple[x509.Certificate, PrivateKey] | None:
-        certificate, key = self._store.find(f"tls/{guest}/cert"), self._store.find(f"tls/{guest}/key")
+    def _stored(self, guest: str, folder: str = "tls") -> tuple[x509.Certificate, PrivateKey] | None:
+        names = f"{folder}/{guest}/cert", f"{folder}/{guest}/key"
+        certificate, key = map(self._store.find, names)
         if certificate is None or key is None:
             return None
-        return load_certificate(f"tls/{guest}/cert", certificate), load_key(f"tls/{guest}/key", key)
+        return load_certificate(names[0], certificate), load_key(names[1], key)
+
+    def _keep(self, guest: str, certificate: x509.Certificate, key: PrivateKey, folder: str = "tls") -> None:
+        self._store.put(f"{folder}/{guest}/key", key_pem(key))
+        self._store.put(f"{folder}/{guest}/cert", certificate_pem(certificate))
 
     def _fits(self, certificate: x509.Certificate, key: PrivateKey, wanted: Names) -> bool:
+        return names_of(certificate) == wanted and self._holds(certificate, key)
+
+    def _holds(self, certificate: x509.Certificate, key: PrivateKey) -> bool:
         now = self._clock()
         return (
             certificate.not_valid_before_utc <= now
             and certificate.not_valid_after_utc - now >= RENEW
-            and names_of(certificate) == wanted
             and certificate.public_key() == key.public_key()
             and signed_by(certificate, self._issuer().certificate)
         )
 
     def _issue(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:
         certificate, key = self._new(guest, wanted)
-        self._store.put(f"tls/{guest}/key", key_pem(key))
-        self._store.put(f"tls/{guest}/cert", certificate_pem(certificate))
+        self._keep(guest, certificate, key)
         return certificate, key
 
     def _new(self, guest: str, wanted: Names) -> tuple[x509.Certificate, PrivateKey]:

@@ -36,10 +36,12 @@ class Login:
     Args:
         user: its name, and that of the database it owns.
         addresses: where its guests are; nobody else is let in.
+        grants: predefined roles that it is a member of (`Need.grants`).
     """
 
     user: str
     addresses: tuple[IPv4Address | IPv6Address, ...]
+    grants: tuple[str, ...] = ()
 
     @property
     def secret(self) -> str:
@@ -126,8 +128,24 @@ def logins(fleet: Fleet, roles: Mapping[str, Role]) -> tuple[Login, ...]:
     for name in needing:
         guests = fleet.with_role(name)
         if guests:
-            found.append(Login(_checked(name), tuple(at for guest in guests for at in addresses_of(guest))))
+            addresses = tuple(at for guest in guests for at in addresses_of(guest))
+            found.append(Login(_checked(name), addresses, _grants(roles[name])))
     return tuple(found)
+
+
+def _grants(role: Role) -> tuple[str, ...]:
+    """What a role's user may do besides. Raises HearthError for what is no predefined role."""
+    found = tuple(
+        dict.fromkeys(grant for need in role.needs if need.role == DATABASE for grant in need.grants)
+    )
+    for grant in found:
+        if not NAME.fullmatch(grant) or not grant.startswith("pg_"):
+            raise HearthError(
+                f"let role {role.name} use the database",
+                f"{grant!r} is no predefined role",
+                "e.g. pg_monitor",
+            )
+    return found
 
 
 def addresses_of(guest: Guest) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -6,17 +6,35 @@ A role is `roles/<name>.py` with a module-level `role = Role(...)` and one funct
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from hearth.ops.files import File
     from hearth.role.here import Here
 
 FRONT = "front"
-Audience = Literal["fleet", "lan", "management", "host", "world"]
+Audience = Literal["fleet", "lan", "management", "monitoring", "host", "world"]
 Access = Literal["read", "write", "readwrite"]
 Deploy = Callable[["Here"], None]
+LogFiles = Callable[["Here"], Sequence["File"]]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a port tells Prometheus, which asks for it without anybody's further word.
+
+    Args:
+        path: where; the answer is Prometheus' text format.
+        user: the name that Prometheus logs in with (basic authentication); empty: `secret` is a bearer token.
+        secret: the name of the password or token, in which `{client}` stands for who asks
+            (`monitoring-GUEST`); empty: it takes no login.
+    """
+
+    path: str = "/metrics"
+    user: str = ""
+    secret: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,8 @@ class Port:
         number: TCP or UDP port.
         tls: served with the guest's certificate; a role with such a port gets one.
         audience: "lan": anybody on the LAN and the fleet; "fleet": guests whose roles need it;
-            "management": from where the admin works (`firewall_management`); "host": loopback only;
+            "management": from where the admin works (`firewall_management`); "monitoring": guests with role
+            monitoring, which reach every TCP port but "host" whatever its audience; "host": loopback only;
             "world": whoever finds it, where the router at home passes the port on.
         protocol: "tcp" or "udp".
         health: a check of tests/verify by name ("tcp", "tls", "http", "mqtt"); None: "tls" or "tcp".
@@ -37,6 +56,7 @@ class Port:
             `front`, which then joins the guest by itself) serves `number` with TLS.
         door: the front door answers on this port too, whatever guest serves it.
         devices: IoT devices (group_data's firewall_iot) come to it as well; to no other port do they.
+        metrics: what it tells Prometheus. Whether it answers is watched in any case.
     """
 
     name: str
@@ -49,6 +69,7 @@ class Port:
     behind: int | None = None
     door: bool = False
     devices: bool = False
+    metrics: Metrics | None = None
 
     def __post_init__(self) -> None:
         if self.behind is not None and not self.tls:
@@ -73,6 +94,8 @@ class Need:
         topics: where the port is MQTT: what this role's user may read and write.
         optional: the fleet may do without a provider.
         later: it is used at run time only: no order of deployment follows.
+        grants: where the port is PostgreSQL: predefined roles that this role's user is a member of (its
+            manual, 22.5).
     """
 
     role: str
@@ -80,6 +103,7 @@ class Need:
     topics: tuple[Topic, ...] = ()
     optional: bool = False
     later: bool = False
+    grants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +121,21 @@ class Directory:
     restore: str | None = None
 
 
+@dataclass(frozen=True)
+class Logs:
+    """Where a role's log level stands (`NAME_log_level` of group_data), so that it can be raised for a time.
+
+    Args:
+        unit: its systemd unit.
+        step: what makes the unit read it: "restart" or "reload".
+        files: the files that hold it, by the same paths as the deploy function's.
+    """
+
+    unit: str
+    step: Literal["restart", "reload"]
+    files: LogFiles = field(repr=False)
+
+
 @dataclass
 class Role:
     """A role's declaration and its deploy function.
@@ -109,6 +148,7 @@ class Role:
         brings: further roles that every guest with this one has; they are deployed after it.
         packages: Debian packages it uses; those of all roles of a guest are installed in one go by `base`,
             before any other role's operations.
+        follows: a role; where any guest of the fleet has that one, every guest has this one.
     """
 
     provides: tuple[Port, ...] = ()
@@ -117,13 +157,26 @@ class Role:
     secrets: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     brings: tuple[str, ...] = ()
+    follows: str = ""
     name: str = ""  # set by the catalogue from the file's name
     deployer: Deploy | None = field(default=None, repr=False)
+    logging: Logs | None = field(default=None, repr=False)
 
     def deploy(self, function: Deploy) -> Deploy:
         """Mark the function that installs, configures and activates the role on one guest."""
         self.deployer = function
         return function
+
+    def logs(
+        self, unit: str, step: Literal["restart", "reload"] = "restart"
+    ) -> Callable[[LogFiles], LogFiles]:
+        """Mark the function that gives the files with the role's log level; see `Logs`."""
+
+        def mark(function: LogFiles) -> LogFiles:
+            self.logging = Logs(unit, step, function)
+            return function
+
+        return mark
 
     @property
     def companions(self) -> tuple[str, ...]:

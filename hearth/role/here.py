@@ -10,7 +10,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ from hearth.errors import HearthError
 from hearth.ops.files import File
 from hearth.role.certificates import certificate_for, fixed_addresses, host_names
 from hearth.role.declaration import Port, Role
+from hearth.role.loud import LEVEL, WORD, loud_until
 
 if TYPE_CHECKING:
     from hearth.fleet.model import Fleet, Guest
@@ -67,10 +69,12 @@ class Here:
         guest: the guest being prepared.
         host: its pyinfra host; `host.data` has the values of group_data.
         role: the role whose deploy function is called.
+        calm: its log level is the usual one, also while `log_debug` of group_data says otherwise.
     """
 
-    def __init__(self, run: RunLike, guest: Guest, host: Any, role: Role) -> None:
+    def __init__(self, run: RunLike, guest: Guest, host: Any, role: Role, calm: bool = False) -> None:
         self.run = run
+        self.calm = calm
         self.guest = guest
         self.host = host
         self.role = role
@@ -103,9 +107,13 @@ class Here:
     def value(self, name: str) -> Any:
         """A value of group_data/<role>.py, asked for without the role's prefix: `here.value("log_level")`.
 
+        `log_level` is "debug" while `log_debug` of group_data says so.
+
         Raises:
             HearthError: neither group_data nor the guest has it.
         """
+        if name == LEVEL and not self.calm and self.loud_until:
+            return WORD
         full = f"{self.role.name}_{name}"
         try:
             return getattr(self.host.data, full)
@@ -115,6 +123,28 @@ class Here:
                 f"{full} is not set",
                 f"set it in group_data/{self.role.name}.py",
             ) from None
+
+    @cached_property
+    def loud_until(self) -> datetime | None:
+        """Until when this role logs at debug level here (`log_debug`); None: it does not.
+
+        Raises:
+            HearthError: see `hearth.role.loud.loud_until`; or the role has no log level that could come back.
+        """
+        value = getattr(self.host.data, "log_debug", {})
+        zone = self.fleet.admin.timezone
+        found = loud_until(value, self.role.name, self.guest.name, zone, datetime.now(UTC))
+        if found is not None and self.role.logging is None:
+            raise HearthError(
+                "use log_debug",
+                f"role {self.role.name} has no level that would come back by itself",
+                f"take {self.role.name} out of log_debug in group_data/all.py",
+            )
+        return found
+
+    def calmly(self) -> Here:
+        """The same at its usual log level."""
+        return Here(self.run, self.guest, self.host, self.role, calm=True)
 
     def number(self, name: str, least: int = 1) -> int:
         """A value of group_data that is a whole number of at least `least`; see `value`.

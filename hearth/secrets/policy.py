@@ -31,7 +31,7 @@ class Kind:
 
 # The first that fits counts.
 KINDS = (
-    Kind("Proxmox token", ("proxmox/token",), 180),
+    Kind("Proxmox token", ("proxmox/token", "proxmox/reader"), 180),
     Kind("MQTT password", ("mqtt/*",), 365),
     Kind("Home Assistant token", ("home-assistant/token/*",), 365),
     Kind("Home Assistant owner", ("home-assistant/owner",), 365),
@@ -42,7 +42,9 @@ KINDS = (
     Kind("Zigbee2MQTT frontend token", ("zigbee2mqtt/frontend-token",), 365),
     Kind("tailnet API key", ("tailscale/api-key",), 80),  # Tailscale's own end after at most 90
     Kind("tailnet client", ("tailscale/oauth-*",), 365),
-    Kind("certificate", ("tls/*/cert", "ca/cert"), None),
+    Kind("monitoring password", ("metrics/*", "monitoring/*", "alerts/admin", "alerts/prometheus"), 365),
+    Kind("ntfy password", ("ntfy/*",), 365),
+    Kind("certificate", ("tls/*/cert", "client/*/cert", "ca/cert"), None),
     Kind("authority's key", ("ca/*",), None),
     # Another one would lock us out, or what was written with it, or would have every device paired again.
     Kind("SSH key", ("ssh/*",), None),
@@ -55,6 +57,7 @@ PARTS = (
     "*-salt",
     "*-salt/*",
     "tls/*/key",
+    "client/*/key",
     "mqtt-login/*",
     "home-assistant/told/*",
     "zigbee2mqtt/pan-id",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hearth.role.declaration import Role
 
 OUTSIDE = {
-    "proxmox/*": "this run, at Proxmox",
+    "proxmox/token": "this run, at Proxmox",
     "ssh/deploy": "this run, in every guest",
     "ssh/node": "this run, on every node",
     "tailscale/*": "this run, at the tailnet",
@@ -32,6 +32,10 @@ def users_of(name: str, fleet: Fleet, roles: Mapping[str, Role]) -> tuple[str, .
         if name.startswith("tls/"):
             if name.split("/")[1] == guest.name:
                 found.append(f"the TLS ports of {guest.name}")
+            continue
+        if name.startswith("client/"):
+            if name.split("/")[1] == guest.name:
+                found.append(f"what {guest.name} calls others with")
             continue
         for role in (roles[word] for word in guest.roles if word in roles):
             if _uses(name, role, guest.name):

@@ -7,15 +7,16 @@ new Home Assistant before its owner is made.
 from __future__ import annotations
 
 from hearth.errors import HearthError
-from hearth.role.declaration import Directory, Need, Port, Role, Topic
+from hearth.ops.files import File
+from hearth.role.declaration import Directory, Metrics, Need, Port, Role, Topic
 from hearth.role.here import Here
 
-from .configuration import CONFIG, web_server
+from .configuration import CONFIG, configuration, web_server
 from .container import container
 from .core import core
 from .haos import haos
 from .inside import settle
-from .place import keep_token
+from .place import UNIT, USER, keep_token
 
 BEHIND = 18123
 INSTALLS = ("haos", "container", "core")
@@ -31,6 +32,8 @@ role = Role(
             door=True,
             health="http",
             path="/manifest.json",
+            # Its integration "prometheus", which home_assistant_configuration has.
+            metrics=Metrics("/api/prometheus", secret="home-assistant/token/{client}"),
         ),
     ),
     needs=(
@@ -69,3 +72,19 @@ def home_assistant(here: Here) -> None:
     found = (core if install == "core" else container)(here, BEHIND, web)
     settle(here, BEHIND, web, found.wanted_levels, found.domains)
     keep_token(here)
+
+
+@role.logs(unit=UNIT)
+def log_files(here: Here) -> list[File]:
+    """What holds its log level.
+
+    Raises:
+        HearthError: it is an image of its own, whose files nobody puts back.
+    """
+    if here.value("install") == "haos":
+        raise HearthError(
+            "use log_debug",
+            "nothing in Home Assistant OS would bring the level back",
+            "use home_assistant_log_level",
+        )
+    return [configuration(here, USER).log]

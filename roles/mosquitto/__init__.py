@@ -69,6 +69,12 @@ def mosquitto(here: Here) -> None:
         bridge(here)
 
 
+@role.logs(unit="mosquitto.service", step="reload")
+def log_files(here: Here) -> tuple[File, ...]:
+    """What holds its log level."""
+    return broker_files(here).reloaded[:1]
+
+
 def broker_files(here: Here) -> Broker:
     """All of the broker's files on this guest."""
     users = mqtt_users(here.fleet, here.roles, here.value("devices"), here.phones.names)

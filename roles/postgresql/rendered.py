@@ -118,11 +118,13 @@ def pass_line(secret: Secret) -> str:
 
 def login_text(here: Here, cluster: Cluster) -> str:
     """SQL for users with their verifiers, databases, and the slots of replicas."""
-    users = [login.user for login in logins(here.fleet, here.roles)]
+    found = logins(here.fleet, here.roles)
+    users = [login.user for login in found]
     return here.render(
         "logins.sql.j2",
         users={user: scram_user(here.secrets, user).reveal() for user in (*users, REPLICATION)},
         databases=users,
+        grants=[(login.user, grant) for login in found for grant in login.grants],
         slots=[slot_of(guest) for guest in cluster.others],
         replication=REPLICATION,
     )

@@ -87,6 +87,12 @@ def zigbee2mqtt(here: Here) -> None:
     )
 
 
+@role.logs(unit=UNIT)
+def log_files(here: Here) -> tuple[File, ...]:
+    """What holds its log level."""
+    return config_files(here)[:2]
+
+
 def _built(here: Here) -> str:
     """Have Node.js and this release built; the release's name."""
     node = runtime.chosen_node(here.host.data)

@@ -248,3 +248,53 @@ def test_the_default_fleet_has_a_table(project_folder: Any) -> None:
     assert answers(table, "192.168.1.141") == door | tailnet
     assert {who for guest, port, who in map(row, table) if port == 5432} == {"fleet"}
     assert {port for guest, port, who in map(row, table) if who == "iot"} == {1883, 8883}
+
+
+# ------------------------------------------------------------------------ who watches
+
+WATCHED = {
+    **ROLES,
+    "monitoring": Role(name="monitoring"),
+    "metrics": Role(name="metrics", provides=(Port("node", 9100, tls=True, audience="monitoring"),)),
+}
+WATCHER = guest("eye", 60, "monitoring", "metrics")
+
+
+@pytest.mark.parametrize("at", ["192.0.2.{}", "2001:db8::{}"])
+class TestTheGuestThatWatches:
+    """It reaches what it watches: every TCP port but loopback's; nobody else reaches more than before."""
+
+    def table(self, at: str) -> Any:
+        home = a_home(WATCHER, guest("seen", 61, "metrics"))
+        found = settings(home, own=at.format(9), management=[at.format(10)])
+        return flows(home, WATCHED, found)
+
+    def test_it_reaches_every_port(self, at: str) -> None:
+        table = self.table(at)
+        reached = answers(table, at.format(60))
+        ssh = {(name, 22) for name in ("hall", "comms", "spare", "one", "two", "seen", "eye")}
+        assert ssh | STORES | {("seen", 9100), ("eye", 9100)} <= reached
+        assert reached >= LAN_PORTS
+        assert not any(port in (3001, 13000) for _, port in reached), "loopback stays loopback"
+
+    def test_what_is_for_it_alone_is_for_nobody_else(self, at: str) -> None:
+        table = self.table(at)
+        for last in (9, 10, 34, 35, 61, 77):
+            assert not [port for _, port in answers(table, at.format(last)) if port == 9100], last
+
+    def test_others_of_the_same_role_reach_each_other_no_more_than_before(self, at: str) -> None:
+        table = self.table(at)
+        assert ("one", 5432) not in answers(table, at.format(61))
+        assert ("seen", 22) not in answers(table, at.format(61))
+
+
+def test_without_a_watcher_nothing_is_open_for_it() -> None:
+    home = a_home(guest("seen", 61, "metrics"))
+    table = flows(home, WATCHED, settings(home))
+    assert not [flow for flow in table if flow.who == "monitoring" or flow.port == 9100]
+
+
+def test_a_watcher_without_a_fixed_address_is_refused() -> None:
+    home = a_home(guest("eye", 60, "monitoring", address="dhcp", address6=None))
+    with pytest.raises(HearthError, match="eye"):
+        flows(home, WATCHED, settings(home))

@@ -42,6 +42,12 @@ def preparing(diff: bool = False) -> Iterator[Any]:
         disconnect_all(state)
 
 
+def planned(host: Any) -> Iterator[tuple[str, bool]]:
+    """The operations that are planned for a host, by name, and whether each changes something."""
+    for ident, data in host.state.ops[host].items():
+        yield " ".join(host.state.op_meta[ident].names), data.operation_meta.will_change
+
+
 def run(operation: Callable[[], OperationMeta], diff: bool = False) -> OperationMeta:
     """Prepare one operation, execute it, and return what became of it."""
     with preparing(diff) as host:
