@@ -31,13 +31,13 @@ from hearth.values import tuned
 from hearth.walls import Walls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from paramiko import PKey
 
     from hearth.fleet.model import Fleet, Guest
     from hearth.role.declaration import Role
-    from hearth.role.here import RunLike
+    from hearth.role.here import Here, RunLike
 
 
 class Run:
@@ -57,6 +57,7 @@ class Run:
         self.interrupted = False  # Ctrl-C was pressed
         self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
         self.staged: RunLike | None = None  # what roles are planned with instead of this run
+        self.restoring: Callable[[Here], None] | None = None  # what brings a role's state back
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
 
     @property

@@ -27,5 +27,7 @@ def apply() -> None:
             continue
         first = len(host.op_hash_order)
         with host.deploy(name.replace("_", " ").capitalize(), None, None):
-            deployer(Here(run.staged or run, guest, host, run.roles[name]))
+            here = Here(run.staged or run, guest, host, run.roles[name])
+            deployer(here)
+            here.restore_state()
         run.stage_of.update(dict.fromkeys(host.op_hash_order[first:], stage))

@@ -8,7 +8,7 @@ operations through `_if`.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -24,6 +24,7 @@ from hearth.role.declaration import Port, Role
 
 if TYPE_CHECKING:
     from hearth.fleet.model import Fleet, Guest
+    from hearth.known_hosts import KnownHosts
     from hearth.phones.registry import Phones
     from hearth.pki import Authority, Leaf
     from hearth.secrets import SecretStore
@@ -44,6 +45,10 @@ class RunLike(Protocol):
     def authority(self) -> Authority: ...
     @property
     def phones(self) -> Phones: ...
+    @property
+    def known_hosts(self) -> KnownHosts: ...
+    @property
+    def restoring(self) -> Callable[[Here], None] | None: ...
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Here:
         self.guest = guest
         self.host = host
         self.role = role
+        self._restored = False
 
     @property
     def fleet(self) -> Fleet:
@@ -144,6 +150,16 @@ class Here:
                 f"{', '.join(guests)} have the role: {why}",
                 "give it to one guest",
             )
+
+    def restore_state(self) -> None:
+        """The place where restore.py brings this role's state back; any other run does nothing here.
+
+        A role whose service must never start without its state calls it once user and folder are there. After
+        the deploy function it is called anyway; the second time it does nothing.
+        """
+        if self.run.restoring is not None and self.role.state and not self._restored:
+            self.run.restoring(self)
+        self._restored = True
 
     def port(self, name: str) -> Port:
         """A port of this role by its name; KeyError when there is none."""

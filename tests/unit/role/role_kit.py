@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hearth.fleet.model import Admin, Fleet, Guest, Network, Node
+from hearth.known_hosts import KnownHosts
 from hearth.phones.registry import Phones
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
@@ -70,6 +72,8 @@ class FakeRun:
     roles: dict[str, Role] = field(default_factory=lambda: load_roles(PROJECT / "roles"))
     project: Path = PROJECT
     phones: Phones = field(default_factory=Phones)
+    known_hosts: KnownHosts = field(default_factory=lambda: KnownHosts(Path("/nonexistent/known_hosts")))
+    restoring: Callable[[Here], None] | None = None
     secrets: SecretStore = field(
         default_factory=lambda: SecretStore(
             Path("/nonexistent/secrets.age"), Path("/nonexistent/age.key"), {}
