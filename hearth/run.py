@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramiko import Ed25519Key
 
+from hearth.backup_jobs import BackupJobs
 from hearth.convergence import Convergence
 from hearth.errors import HearthError
 from hearth.fleet.loader import load_fleet
@@ -31,13 +32,13 @@ from hearth.values import tuned
 from hearth.walls import Walls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from paramiko import PKey
 
     from hearth.fleet.model import Fleet, Guest
     from hearth.role.declaration import Role
-    from hearth.role.here import Here, RunLike
+    from hearth.role.here import Restoring, RunLike
 
 
 class Run:
@@ -57,7 +58,7 @@ class Run:
         self.interrupted = False  # Ctrl-C was pressed
         self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
         self.staged: RunLike | None = None  # what roles are planned with instead of this run
-        self.restoring: Callable[[Here], None] | None = None  # what brings a role's state back
+        self.restoring: Restoring | None = None  # what brings the state of roles back
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
 
     @property
@@ -94,6 +95,11 @@ class Run:
     def walls(self) -> Walls:
         """The table of flows, and Proxmox's firewall."""
         return Walls(self)
+
+    @cached_property
+    def backup_jobs(self) -> BackupJobs:
+        """Proxmox's backup jobs."""
+        return BackupJobs(self)
 
     @cached_property
     def tailnet_nodes(self) -> TailnetNodes:

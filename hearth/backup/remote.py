@@ -1,4 +1,4 @@
-"""The remote repository, from group_data and the secrets: for the guest that copies to it, and for restores."""
+"""The remote repository, from group_data and the secrets: for the guest that copies to it, and restores."""
 
 from __future__ import annotations
 

@@ -55,6 +55,8 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
     if not run.is_guest(name):
         if name in run.walls.planned:
             yield from run.walls.planned[name].lines()
+        if name in run.backup_jobs.planned:
+            yield from run.backup_jobs.planned[name].lines()
         yield from run.tailnet_nodes.lines(name)
         return
     plan = run.survey.plan(run.fleet.guest(name))
@@ -102,6 +104,7 @@ def plan_json(run: Run, state: Any, dry: bool) -> None:
         "guests": {guest.name: run.survey.plan(guest).to_json() for guest in guests},
         "unknown": {name: lines for name in hosts if (lines := list(run.tailnet_nodes.lines(name)))},
         "firewall": {node: wall.to_json() for node, wall in run.walls.planned.items()},
+        "backup_jobs": {node: jobs.to_json() for node, jobs in run.backup_jobs.planned.items()},
         "results": None if dry else prints.build_results_json(state),
     }
     prints.print_json(payload)

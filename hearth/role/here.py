@@ -8,7 +8,7 @@ operations through `_if`.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from hearth.secrets import SecretStore
 
 
+class Restoring(Protocol):
+    """What brings the state of roles back (hearth.deploy.restore)."""
+
+    def state(self, here: Here) -> None:
+        """Bring a role's state back here: an operation."""
+        ...
+
+    def done(self, here: Here) -> None:
+        """All of the role is deployed: an operation that notes it."""
+        ...
+
+
 class RunLike(Protocol):
     """What Here takes from the run (hearth.run.Run)."""
 
@@ -48,7 +60,7 @@ class RunLike(Protocol):
     @property
     def known_hosts(self) -> KnownHosts: ...
     @property
-    def restoring(self) -> Callable[[Here], None] | None: ...
+    def restoring(self) -> Restoring | None: ...
 
 
 @dataclass(frozen=True)
@@ -158,7 +170,7 @@ class Here:
         the deploy function it is called anyway; the second time it does nothing.
         """
         if self.run.restoring is not None and self.role.state and not self._restored:
-            self.run.restoring(self)
+            self.run.restoring.state(self)
         self._restored = True
 
     def port(self, name: str) -> Port:

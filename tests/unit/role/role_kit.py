@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
@@ -16,7 +15,7 @@ from hearth.phones.registry import Phones
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
 from hearth.role.declaration import Role
-from hearth.role.here import Here
+from hearth.role.here import Here, Restoring
 from hearth.secrets import SecretStore
 
 PROJECT = Path(__file__).parents[3]
@@ -73,7 +72,7 @@ class FakeRun:
     project: Path = PROJECT
     phones: Phones = field(default_factory=Phones)
     known_hosts: KnownHosts = field(default_factory=lambda: KnownHosts(Path("/nonexistent/known_hosts")))
-    restoring: Callable[[Here], None] | None = None
+    restoring: Restoring | None = None
     secrets: SecretStore = field(
         default_factory=lambda: SecretStore(
             Path("/nonexistent/secrets.age"), Path("/nonexistent/age.key"), {}
