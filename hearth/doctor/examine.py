@@ -183,7 +183,9 @@ def _node_itself(home: Home, fleet: Fleet, node: Node, api: Api) -> list[Finding
     images = images_of(fleet, absent)
     storages = answers.of(lambda: api.get(f"/nodes/{node.name}/storage") or [], None)
     if storages is not None:
-        content = wanted_content(node, guests, images_of(fleet, guests))
+        names = {guest.name for guest in guests}
+        jobs = [job for job in fleet.backup.jobs if names & set(job.guests)] if fleet.backup else []
+        content = wanted_content(node, guests, images_of(fleet, guests), jobs)
         findings += judge_storages(node, storages, content, absent)
     volumes = answers.of(lambda: ask.volumes(api, node), None)
     if volumes is not None:

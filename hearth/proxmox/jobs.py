@@ -1,7 +1,7 @@
 """Proxmox's backup jobs: what is wanted, what differs, and the calls that end it. Only ours are touched.
 
-Ours are those whose id begins with `hearth-`. Calls: PVE::API2::Backup; they are Proxmox's own jobs (pvescheduler
-starts them, vzdump runs one a node at a time), to a Proxmox Backup Server where the storage is one.
+Ours are those whose id begins with `hearth-`. Calls: PVE::API2::Backup. Proxmox runs them itself (pvescheduler;
+vzdump does one a node at a time), to a Proxmox Backup Server where the storage is one.
 """
 
 from __future__ import annotations

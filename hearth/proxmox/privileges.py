@@ -80,10 +80,11 @@ def needed(fleet: Fleet) -> tuple[Privilege, ...]:
     storages = guest_storages(fleet)
     for storage in storages:
         found.append(Privilege(f"/storage/{storage}", "Datastore.AllocateSpace", "make guests' disks"))
+    modifies = fleet.firewall or fleet.backup is not None
     for node in fleet.nodes:
         found.append(Privilege(f"/nodes/{node.name}", "Sys.Audit", "see the node's state and clock"))
         if any(guest.image and guest.node in (node.name, AUTO) for guest in fleet.guests):
-            found += _for_images(node, seen=node.images in storages, downloads=fleet.firewall)
+            found += _for_images(node, seen=node.images in storages, downloads=modifies)
     found += [_on_bridge(fleet.network(name)) for name in {guest.network for guest in fleet.guests} if name]
     for pool in {guest.pool for guest in fleet.guests if guest.pool}:
         found.append(Privilege(f"/pool/{pool}", "Pool.Allocate", "put guests into the pool"))

@@ -12,11 +12,14 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MAGIC = b"SQLite format 3\x00"  # sqlite.org/fileformat2.html, 1.3.1
+PYTHON = "/usr/bin/python3"
 BESIDE = ("-wal", "-shm", "-journal")
 CREATE = ("tar", "--create", "--file=-", "--xattrs", "--acls", "--warning=no-file-ignored")
 
@@ -59,9 +62,7 @@ def _databases(folder: Path, copies: Path) -> dict[str, bool]:
         name = str(path.relative_to(folder))
         target = copies / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        for parent in (copies, *target.relative_to(copies).parents):
-            (copies / parent).chmod(0o711)
-        _copy(path, target)
+        _copy(path, target, copies.parent / "work")
         found[name] = True
         found |= {name + suffix: False for suffix in BESIDE}
     return found
@@ -77,11 +78,15 @@ def _is_database(path: Path) -> bool:
         return False
 
 
-def _copy(path: Path, target: Path) -> None:
+def _copy(path: Path, target: Path, work: Path) -> None:
+    """Copy a database; `work` is the owner's for the time: SQLite makes files beside the copy too."""
     about = path.stat()
-    target.touch(mode=0o600)
-    os.chown(target, about.st_uid, about.st_gid)
-    problem = _as_owner(about.st_uid, about.st_gid, path, target)
+    work.mkdir(mode=0o700)
+    os.chown(work, about.st_uid, about.st_gid)
+    problem = _as_owner(about.st_uid, about.st_gid, path, work / "copy")
+    if not problem:
+        (work / "copy").rename(target)
+    shutil.rmtree(work)
     if problem:
         raise CopyError(f"{path} cannot be copied: {problem}")
     target.chmod(stat.S_IMODE(about.st_mode))
@@ -89,28 +94,20 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def _as_owner(uid: int, gid: int, path: Path, target: Path) -> str:
-    """Copy in a child with the owner's rights: what SQLite makes beside the database stays the owner's."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover  another process
-        os.close(reading)
-        said = b"it ended without a word"
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(gid)
-                os.setuid(uid)
-            said = backup(path, target).encode()
-        except Exception as error:
-            said = str(error).encode() or said
-        finally:
-            os.write(writing, said[:4000])
-            os._exit(1 if said else 0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return said.decode(errors="replace") or ("" if status == 0 else f"status {status}")
+    """Copy with the owner's rights: what SQLite makes beside the database stays the owner's."""
+    whose: dict[str, Any] = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    done = subprocess.run(
+        # Given as text: the owner need not be able to read this file.
+        [PYTHON, "-I", "-c", Path(__file__).read_text(), str(path), str(target)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        **whose,
+    )
+    if done.returncode == 0:
+        return ""
+    return " ".join(done.stderr.split())[-400:] or f"exit code {done.returncode}"
 
 
 def backup(path: Path, target: Path) -> str:
@@ -125,3 +122,10 @@ def backup(path: Path, target: Path) -> str:
     finally:
         source.close()
         copy.close()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(backup(Path(sys.argv[1]), Path(sys.argv[2])) or 0)
+    except sqlite3.Error as failure:
+        sys.exit(str(failure))
