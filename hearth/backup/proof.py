@@ -237,9 +237,8 @@ def find(
             return proven
         offered = f"the next older one, of {shown(snapshot.time)} in {snapshot.source.name}, is whole"
         if refusal is None:
-            raise HearthError(
-                "restore", "; ".join(problems), f"{offered}: --data date={shown(snapshot.time)}"
-            )
+            take = f"--data date={shown(snapshot.time)} --data from={snapshot.source.key}"
+            raise HearthError("restore", "; ".join(problems), f"{offered}: {take}")
         raise HearthError("restore", "; ".join([*problems, refusal[0]]), refusal[1])
     raise HearthError(
         "restore",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -129,21 +131,17 @@ def remote_source(values: Mapping[str, Any], store: SecretStore) -> Source | Non
     repository = Repository(
         there.repository, folder / "password", there.environment, there.options, folder / "cache"
     )
-    return RemoteSource("the remote repository", repository, folder)
+    return RemoteSource(repository, folder)
 
 
 class RemoteSource(HereSource):
     """A repository that is read from this machine, with a private folder for what it asks for.
 
     Args:
-        name: for the admin.
         repository: what it reads.
         folder: goes when the process ends.
     """
 
-    def __init__(self, name: str, repository: Repository, folder: Path) -> None:
-        import atexit
-        import shutil
-
-        super().__init__(name, repository)
+    def __init__(self, repository: Repository, folder: Path) -> None:
+        super().__init__("the remote repository", "remote", repository)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

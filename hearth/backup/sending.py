@@ -28,6 +28,7 @@ def send(proven: Proven, guest: str, role: str, session: Callable[[], Any], comm
         HearthError: the guest refused it.
     """
     channel = session()
+    writer = None
     try:
         channel.exec_command(command)
         out = cast(BinaryIO, channel.makefile("wb", -1))
@@ -52,4 +53,6 @@ def send(proven: Proven, guest: str, role: str, session: Callable[[], Any], comm
         errors = channel.makefile_stderr("rb", -1).read().decode(errors="replace")
         raise HearthError(f"restore {role} on {guest}", last_words(errors) or str(error)) from error
     finally:
+        if writer is not None:
+            writer.drop()
         channel.close()

@@ -18,11 +18,13 @@ LONGEST = 64 * 1024 * 1024  # bytes of an answer that is no piece
 class Source(Protocol):
     """A repository that can be read.
 
-    `name` is what the admin calls it: "the local repository on data".
+    `name` is what the admin calls it: "the local repository on data"; `key` what stands behind `from=`.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def key(self) -> str: ...
 
     def read(self, *words: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """What a restic command writes to stdout. Raises ResticError at its end where the command failed."""
@@ -40,11 +42,12 @@ class HereSource:
 
     Args:
         name: for the admin.
+        key: "local" or "remote".
         repository: what it reads.
     """
 
-    def __init__(self, name: str, repository: Repository) -> None:
-        self.name = name
+    def __init__(self, name: str, key: str, repository: Repository) -> None:
+        self.name, self.key = name, key
         self._repository = repository
 
     @contextlib.contextmanager
@@ -80,7 +83,7 @@ class GuestSource:
     """
 
     def __init__(self, name: str, session: Callable[[], Any]) -> None:
-        self.name = name
+        self.name, self.key = name, "local"
         self._session = session
 
     @contextlib.contextmanager

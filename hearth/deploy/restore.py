@@ -76,7 +76,7 @@ class Restore:
         """What opens a channel to a guest that runs and stays."""
         run = self.run
         replaced = guest.name in run.options.names("replace")
-        host = context.state.inventory.get_host(guest.name)
+        host: Any = context.state.inventory.get_host(guest.name)
         if replaced or host is None or run.survey.state_of(guest) != "running":
             return None
 

@@ -1,7 +1,7 @@
 """Proxmox's backup jobs: what is wanted, what differs, and the calls that end it. Only ours are touched.
 
-Ours are those whose id begins with `hearth-`. Calls: PVE::API2::Backup. Proxmox runs them itself (pvescheduler;
-vzdump does one a node at a time), to a Proxmox Backup Server where the storage is one.
+Ours are those whose id begins with `hearth-`. Calls: PVE::API2::Backup. Proxmox runs them itself
+(pvescheduler; vzdump does one a node at a time), to a Proxmox Backup Server where the storage is one.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def plan(want: Mapping[str, Mapping[str, str]], rows: Sequence[Mapping[str, Any]
 
 def _step(ident: str, sent: Mapping[str, str], row: Mapping[str, Any] | None) -> Step | None:
     if row is None:
-        words = f"{sent['schedule']}, guests {sent['vmid']} to {sent['storage']}, {sent['prune-backups']}"
-        return Step(f"make {ident}: {words}", "POST", ROOT, {"id": ident, **sent})
+        made = f"{sent['schedule']}, guests {sent['vmid']} to {sent['storage']}, {sent['prune-backups']}"
+        return Step(f"make {ident}: {made}", "POST", ROOT, {"id": ident, **sent})
     changed = {key: sent[key] for key in KEYS if shown(key, row.get(key)) != shown(key, sent[key])}
     surplus = [key for key in SELECTIONS if row.get(key)]
     if not changed and not surplus:

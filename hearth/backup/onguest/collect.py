@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from .restic import last_words
 from .stream import MANIFEST, Manifest, Piece, StreamError, read_manifest, receive, sync, write
@@ -137,7 +137,7 @@ def _received(command: Sequence[str], folder: Path, seconds: int) -> Manifest:
         late = threading.Timer(seconds, process.kill)
         late.start()
         try:
-            manifest = receive(process.stdout, folder)
+            manifest = receive(cast(BinaryIO, process.stdout), folder)
             process.stdout.read()
         except (StreamError, OSError) as error:
             process.kill()

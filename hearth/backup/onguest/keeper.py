@@ -95,7 +95,7 @@ class Keeper:
         """A snapshot of the folder and of the fleet's own files; what went wrong."""
         try:
             self.local.present()
-            self.local.run("unlock")  # locks of processes that are gone: nobody else works on this one
+            self.local.unlock()
             fleet = [path for path in [Path(self.settings["fleet"])] if path.is_dir()]
             self.local.run(
                 "backup", "--quiet", f"--host={HOST}", "--tag=state", str(current), *map(str, fleet)
@@ -137,7 +137,7 @@ class Keeper:
             "RESTIC_FROM_PASSWORD_FILE": str(self.local.password_file),
         }
         self.remote.present("--copy-chunker-params", more=other)
-        self.remote.run("unlock")
+        self.remote.unlock()
         self.remote.run("copy", f"--host={HOST}", more=other)
 
     def check(self) -> list[str]:

@@ -83,6 +83,11 @@ class Repository:
             return False
         return True
 
+    @property
+    def folder(self) -> Path | None:
+        """Its folder, where it is on this machine."""
+        return Path(self.where) if self.where.startswith("/") else None
+
     def present(self, *words: str, more: Mapping[str, str] | None = None) -> bool:
         """Have the repository; True where it was made now.
 
@@ -91,6 +96,8 @@ class Repository:
         Raises:
             ResticError: it can neither be opened nor made.
         """
+        if self.folder and (self.folder / "config").exists():
+            return False  # what comes next says whether it opens
         try:
             self.run("cat", "config")
             return False
@@ -108,7 +115,14 @@ class Repository:
 
     def bytes(self) -> int:
         """The size of all that is stored."""
+        if self.folder:
+            return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         return int(json.loads(self.run("stats", "--json", "--no-lock", "--mode=raw-data"))["total_size"])
+
+    def unlock(self) -> None:
+        """Remove the locks of processes that are gone. Raises ResticError."""
+        if not self.folder or any((self.folder / "locks").iterdir()):
+            self.run("unlock")
 
     def own_key(self, password_file: Path) -> str | None:
         """The id of the key that a password opens; None where it opens none."""

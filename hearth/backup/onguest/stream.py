@@ -160,6 +160,11 @@ class Writer:
         self._tar.close()
         return manifest
 
+    def drop(self) -> None:
+        """Leave the stream half, for good: nothing more is written, not even what still waits."""
+        stream: Any = self._tar.fileobj
+        stream.closed = True
+
     def _member(self, name: str, content: bytes) -> None:
         member = tarfile.TarInfo(name)
         member.size, member.mode = len(content), 0o600

@@ -180,7 +180,9 @@ def test_a_damaged_database_is_no_backup(folder: Path) -> None:
 
 def test_a_command_writes_and_reads_its_own(tmp_path: Path) -> None:
     target = tmp_path / "restored"
-    one = entry("store-0", "/nowhere", dump="printf 'state of the store'; echo said >&2", restore=f"cat >{target}")
+    one = entry(
+        "store-0", "/nowhere", dump="printf 'state of the store'; echo said >&2", restore=f"cat >{target}"
+    )
     content, manifest = stream_of(one)
     assert (manifest.pieces[0].how, manifest.pieces[0].said) == ("command", "said")
     back(content, tmp_path, one)
@@ -245,7 +247,7 @@ def test_every_flipped_bit_is_noticed(folder: Path, tmp_path: Path, where: int) 
     content, _ = stream_of(entry("greeter-0", folder))
     damaged = bytearray(content)
     damaged[where] ^= 1
-    with pytest.raises(StreamError, match="manifest says|no chunk|breaks off"):
+    with pytest.raises(StreamError, match=r"manifest says|no chunk|breaks off"):
         back(bytes(damaged), tmp_path, entry("greeter-0", folder))
 
 
@@ -311,7 +313,9 @@ def test_services_rest_meanwhile(folder: Path, tmp_path: Path, systemctl: Path) 
     ]
 
 
-def test_a_service_that_does_not_start_gets_its_own_back(folder: Path, tmp_path: Path, systemctl: Path) -> None:
+def test_a_service_that_does_not_start_gets_its_own_back(
+    folder: Path, tmp_path: Path, systemctl: Path
+) -> None:
     content, _ = stream_of(entry("greeter-0", folder))
     (folder / "plain").write_text("as it is")
     before = seen(folder)
