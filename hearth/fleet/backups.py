@@ -69,15 +69,17 @@ def _check(
         right = "write where backups go, here or once for all as backup.storage"
         require((*place, "storage"), section.storage, report, right)
     kept = job.keep.model_dump(exclude_none=True) or None
-    require((*place, "keep"), kept, report, "write how many are kept, e.g. keep: {daily: 7, weekly: 4}")
+    where: Place = (*place, "keep")
+    if not any(broken[: len(where)] == where for broken in report.broken):
+        require(where, kept, report, "write how many are kept, e.g. keep: {daily: 7, weekly: 4}")
     if job.guests is not None and not job.guests:
         report.add((*place, "guests"), "is an empty list", "name guests, or leave it out: all of them")
     for index, name in enumerate(job.guests or ()):
-        where = (*place, "guests", index)
+        item = (*place, "guests", index)
         if name not in guests:
-            report.add(where, f"there is no guest {quoted(name)}", nearest(name, guests))
+            report.add(item, f"there is no guest {quoted(name)}", nearest(name, guests))
         elif name in (job.guests or ())[:index]:
-            report.add(where, f"names guest {name} twice", "remove one of them")
+            report.add(item, f"names guest {name} twice", "remove one of them")
 
 
 def _check_apart(jobs: Jobs, report: Report) -> None:

@@ -22,8 +22,6 @@ _RIGHT = 'write e.g. "02:30", "sun 03:00" or "mon..fri 02:30", in quotes'
 
 def schedule(value: object) -> str:
     """A time, on all days or on some: "02:30", "sun 03:00", "mon,thu 03:00", "mon..fri 03:00"."""
-    if isinstance(value, int):  # YAML 1.1 reads 12:30 as a number of base 60
-        raise WrongError(f"{value} is no time: YAML has read it as a number", _RIGHT)
     written = text(value)
     match = _SCHEDULE.fullmatch(written)
     if match is None or (match[1] and not _days(match[1])):

@@ -135,8 +135,9 @@ def _step(ident: str, sent: Mapping[str, str], row: Mapping[str, Any] | None) ->
         return None
     words = [f"{key}: {shown(key, row.get(key)) or 'none'} -> {value}" for key, value in changed.items()]
     words += [f"{key}: {row[key]} -> none" for key in surplus]
-    # Sent again in any case: Proxmox refuses a job without a selection on the way.
-    params = {**changed, "vmid": sent["vmid"], **({"delete": ",".join(surplus)} if surplus else {})}
+    # Sent again in any case: a job has a selection at every moment, and notes only beside their storage.
+    same = {"vmid": sent["vmid"], "storage": sent["storage"]}
+    params = {**changed, **same, **({"delete": ",".join(surplus)} if surplus else {})}
     return Step(f"change {ident}: {'; '.join(words)}", "PUT", f"{ROOT}/{ident}", params)
 
 
