@@ -1,0 +1,197 @@
+"""`pyinfra inventory restore.py`, whole, against the fake: the backup is proven before anything is asked for.
+
+The repository is a folder of this machine, as a remote one may be: what a restore has when all else is gone.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from hearth.backup.onguest.restic import Repository
+from hearth.backup.onguest.stream import MANIFEST, Piece, Writer, receive
+from hearth.secrets import SecretStore
+from tests.api.run.conftest import Home, container, fleet_of
+from twin.pve import Pve
+
+PASSWORD = "correct horse battery staple"
+
+
+class Backed:
+    """A home of two containers that are not there, and a repository with their states.
+
+    Args:
+        home: the home.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.folder = home.place / "elsewhere"
+        self.kept = home.place / "kept" / "current" / "guests"
+        password = home.place / "password"
+        password.write_text(PASSWORD + "\n")
+        self.repository = Repository(str(self.folder), password, cache=home.place / "cache")
+
+    def guest(self, name: str, *pieces: str, made: datetime | None = None) -> None:
+        out = io.BytesIO()
+        writer = Writer(out, name)
+        for piece in pieces:
+            about = Piece(
+                piece,
+                piece.rpartition("-")[0],
+                "/var/lib/x",
+                "files",
+                made=(made or datetime.now(UTC)).isoformat(timespec="seconds"),
+            )
+            writer.note(writer.add(about, io.BytesIO(f"state of {piece}".encode() * 1000)))
+        writer.end()
+        place = self.kept / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        receive(io.BytesIO(out.getvalue()), place)
+
+    def store(self, ago: timedelta = timedelta(0)) -> datetime:
+        self.repository.present()
+        when = datetime.now(UTC) - ago
+        moment = when.strftime("%Y-%m-%d %H:%M:%S")
+        self.repository.run("backup", "--host=hearth", f"--time={moment}", str(self.kept.parent), "--quiet")
+        return when
+
+    def restore(self, *data: str, dry: bool = True) -> Any:
+        words = [word for pair in data for word in ("--data", pair)]
+        return self.home.pyinfra("inventory", "restore.py", *(["--dry"] if dry else ["-y"]), *words)
+
+
+@pytest.fixture
+def backed(home: Home) -> Iterator[Backed]:
+    roles: dict[str, Any] = {"appliance": False, "roles": []}
+    fleet = fleet_of(
+        comms=container(135, **{**roles, "roles": ["mosquitto"]}),
+        data=container(139, **{**roles, "roles": ["config_backup", "cloud_data_sync"]}),
+        nas=container(150),
+    )
+    home.declare(fleet)
+    found = Backed(home)
+    overrides = home.place / "overrides.yaml"
+    overrides.write_text(yaml.safe_dump({"cloud_data_sync_repository": str(found.folder)}))
+    home.env |= {"HEARTH_OVERRIDES": str(overrides), "TZ": "UTC"}
+    store = SecretStore(home.place / "secrets.age", home.place / "age.key", home.env)
+    store.put("restic/password", PASSWORD)
+    store.save()
+    found.guest("comms", "mosquitto-0")
+    yield found
+
+
+def operations(done: Any) -> list[str]:
+    """The lines of a plan, in order."""
+    return [line.strip() for line in done.text.splitlines()]
+
+
+def test_from_nothing_but_the_copy_elsewhere_the_whole_home_is_planned(backed: Backed, pve: Pve) -> None:
+    backed.store()
+    done = backed.restore().went_well()
+    assert "in the remote repository, read whole" in done.text
+    assert done.writes == []
+    lines = operations(done)
+    back = next(index for index, line in enumerate(lines) if "Bring back the state of mosquitto" in line)
+    run = next(index for index, line in enumerate(lines) if "Run Mosquitto" in line)
+    assert back < run
+    assert any("Verify what was restored" in line for line in lines)
+    assert sum("create:" in line for line in lines) == 3
+
+
+def test_only_those_that_are_named(backed: Backed) -> None:
+    backed.store()
+    backed.guest("comms", "mosquitto-0")
+    done = backed.restore("restore=data").went_well()
+    assert "Bring back the state of mosquitto" not in done.text
+    assert "Run Mosquitto" not in done.text
+    backed.restore("restore=nobody").refused("the fleet has no guest nobody")
+
+
+def refused(backed: Backed, *words: str, data: tuple[str, ...] = ()) -> Any:
+    """Refused as a real run: nothing was asked of Proxmox but what is there."""
+    done = backed.restore(*data, dry=False).refused(*words)
+    assert done.writes == []
+    return done
+
+
+def test_damaged(backed: Backed) -> None:
+    backed.store()
+    for pack in (backed.folder / "data").rglob("*"):
+        if pack.is_file():
+            pack.chmod(0o600)
+            content = bytearray(pack.read_bytes())
+            content[len(content) // 3] ^= 0xFF
+            pack.write_bytes(content)
+    refused(backed, "cannot be used")
+
+
+def test_half_written_and_the_older_one_offered_and_taken(backed: Backed) -> None:
+    older = backed.store(timedelta(hours=20))
+    (backed.kept / "comms" / "mosquitto-0").write_bytes(b"state of")
+    backed.store()
+    done = refused(backed, "half-written: 8 bytes of", "is whole", "--data from=remote")
+    offered = done.text.partition("--data date=")[2].split()[0]
+    assert offered == older.strftime("%Y-%m-%dT%H:%M:%S")
+    backed.restore(f"date={offered}", "from=remote").went_well()
+
+
+def test_wrongly_keyed(backed: Backed) -> None:
+    backed.store()
+    store = SecretStore(backed.home.place / "secrets.age", backed.home.place / "age.key", backed.home.env)
+    store.put("restic/password", "another")
+    store.save()
+    refused(backed, "wrong password")
+
+
+def test_missing(backed: Backed) -> None:
+    refused(backed, "cannot be read")
+    backed.repository.present()
+    refused(backed, "has no backup")
+
+
+def test_too_old(backed: Backed) -> None:
+    backed.guest("comms", "mosquitto-0", made=datetime.now(UTC) - timedelta(days=9))
+    backed.store()
+    done = refused(backed, "too old, more than 7 days", "comms/mosquitto-0")
+    backed.restore(f"date={done.text.partition('--data date=')[2].split()[0]}").went_well()
+
+
+def test_a_state_that_is_in_no_backup(backed: Backed) -> None:
+    (backed.kept / "comms" / MANIFEST).unlink()
+    (backed.kept / "comms" / "mosquitto-0").unlink()
+    (backed.kept / "other").mkdir()
+    backed.store()
+    refused(backed, "has nothing of comms/mosquitto-0", "missing=accept")
+    backed.restore("missing=accept").went_well()
+
+
+def test_without_any_repository(backed: Backed) -> None:
+    (backed.home.place / "overrides.yaml").write_text("{}")
+    refused(backed, "nothing to restore from")
+
+
+def test_appliances_are_made_and_verified_without_any_backup(home: Home, pve: Pve) -> None:
+    home.declare(comms=container())
+    done = home.pyinfra("inventory", "restore.py", "-y").went_well()
+    assert home.status(135) == "running"
+    assert "guest is there" in done.text
+
+
+def test_nothing_secret_is_printed_or_left(backed: Backed) -> None:
+    backed.store()
+    done = backed.restore().went_well()
+    assert PASSWORD not in done.text
+    left = subprocess.run(
+        ["sh", "-c", "ls -d /tmp/hearth-restore-* 2>/dev/null"], capture_output=True, check=False
+    )
+    assert json.dumps(left.stdout.decode()) == '""'
