@@ -55,6 +55,7 @@ class Survey:
         self._apis: dict[str, Api] = {}
         self._plans: dict[str, GuestPlan] = {}
         self._now: dict[str, str] = {}
+        self._archives: dict[str, str] = {}
         self.chosen: tuple[Guest, ...] = fleet.guests  # what --limit leaves
 
     def api(self, node: str) -> Api:
@@ -162,7 +163,20 @@ class Survey:
         """What this run wants of a guest."""
         named = {word: guest.name in self.options.names(word) for word in ("adopt", "replace", "destroy")}
         node = self.node_of(guest)
-        return Intent(guest, self.fleet, node, self._keys(), **named, walled=self.fleet.firewall)
+        return Intent(
+            guest,
+            self.fleet,
+            node,
+            self._keys(),
+            **named,
+            walled=self.fleet.firewall,
+            archive=self._archives.get(guest.name),
+        )
+
+    def use_archive(self, guest: Guest, archive: str) -> None:
+        """Make a guest from a backup (volume ID) instead of its image, where this run makes it."""
+        self._archives[guest.name] = archive
+        self._plans.pop(guest.name, None)
 
     def plan(self, guest: Guest) -> GuestPlan:
         """The plan of a guest, made once.
@@ -201,5 +215,7 @@ class Survey:
         return tuple(
             guest.name
             for guest in guests
-            if self.node_of(guest) == node and self.plan(guest).action in ("create", "replace")
+            if self.node_of(guest) == node
+            and self.plan(guest).action in ("create", "replace")
+            and guest.name not in self._archives
         )

@@ -80,7 +80,7 @@ def _size(intent: Intent) -> Iterator[str]:
         yield f"{guest.memory} MiB memory"
     if guest.disk:
         yield f"{guest.disk / 1024:g} GiB disk on {intent.storage}"
-    yield f"from image {guest.image}"
+    yield f"from Proxmox's backup {intent.archive}" if intent.archive else f"from image {guest.image}"
 
 
 def _operations(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from pyinfra import context, logger
 from pyinfra.api import FunctionCommand, operation
 
 from hearth import run as runs
-from hearth.backup import proof, restoring
+from hearth.backup import proof, restoring, whole
 from hearth.backup.onguest.restic import ResticError
 from hearth.backup.sending import send
 from hearth.backup.timeline import Timeline, Verdict, objectives, verdicts
@@ -27,6 +27,7 @@ from hearth.role.here import Here
 
 if TYPE_CHECKING:
     from hearth.fleet.model import Guest
+    from hearth.proxmox.archives import Archive
     from hearth.run import Run
 
 COMMAND = "/usr/local/sbin/hearth-state"
@@ -72,6 +73,17 @@ class Restore:
         self.timeline.mark("backup found and proven")
         return found
 
+    @cached_property
+    def archives(self) -> dict[str, Archive]:
+        """Proxmox's backups that guests are made from: of those that are made in this run."""
+        found = whole.chosen(
+            self.run, self.guests, restoring.choice(self.run.options.data or {}, self.run.values)
+        )
+        for name, archive in found.items():
+            self.run.survey.use_archive(self.run.fleet.guest(name), archive.volid)
+            logger.info(f"--> Restore: {name} from Proxmox's backup of {proof.shown(archive.time)}")
+        return found
+
     def session(self, guest: Guest) -> Callable[[], Any] | None:
         """What opens a channel to a guest that runs and stays."""
         run = self.run
@@ -90,7 +102,13 @@ class Restore:
 
     def state(self, here: Here) -> None:
         """See hearth.role.here.Restoring."""
-        if self.proven.pieces(here.guest.name, here.role.name):
+        pieces = self.proven.pieces(here.guest.name, here.role.name)
+        archive = self.archives.get(here.guest.name)
+        if archive and pieces and all(datetime.fromisoformat(each.made) < archive.time for each in pieces):
+            here.host.noop(
+                f"Proxmox's backup of {here.guest.name} is newer than the state of {here.role.name}"
+            )
+        elif pieces:
             title = here.role.name.replace("_", " ")
             brought(name=f"Bring back the state of {title}", role=here.role.name)
 
@@ -118,9 +136,10 @@ def prove() -> None:
         HearthError: there is no backup that can be used, or a named guest is none of the fleet.
     """
     restore = current()
-    if restore.wanted:
-        with _lock:
+    with _lock:
+        if restore.wanted:
             _ = restore.proven
+        _ = restore.archives
 
 
 def concerns() -> bool:

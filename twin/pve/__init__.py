@@ -20,8 +20,9 @@ Where each correction is, with its recordings and sources:
 | nodes, networks, lists, guest agent | views.py |
 | the firewall's configuration | firewall.py, macros.py |
 | backup jobs | backup_jobs.py |
+| what a restore takes from a backup | archives.py |
 
-Not corrected, because nothing of Hearth relies on it: vzdump and restore, `/cluster/resources`
+Not corrected, because nothing of Hearth relies on it: vzdump itself, `/cluster/resources`
 and its lag, `/cluster/tasks`, `query-url-metadata` (a canned answer), HA, SDN and replication lists,
 cloud-init dumps, migration of disks to another VM, and the lines of tests/api/fake/test_replay.py's KNOWN.
 """

@@ -195,3 +195,90 @@ def test_nothing_secret_is_printed_or_left(backed: Backed) -> None:
         ["sh", "-c", "ls -d /tmp/hearth-restore-* 2>/dev/null"], capture_output=True, check=False
     )
     assert json.dumps(left.stdout.decode()) == '""'
+
+
+# ------------------------------------------------------------- Proxmox's own backups
+
+NOW = 1_796_000_000  # about the time of the backups below
+
+
+@pytest.fixture
+def archived(home: Home, pve: Pve, root_token: str) -> Home:
+    """A deployed home of a container and a VM, backed up by Proxmox twice, and then lost."""
+    from tests.api.run.conftest import machine
+
+    home.env["PROXMOX_VE_API_TOKEN"] = root_token
+    fleet = fleet_of(comms=container(memory="600 MiB"), database=machine())
+    fleet["backup"] = {"storage": "local", "jobs": {"daily": {"schedule": "02:00", "keep": {"daily": 7}}}}
+    home.declare(fleet)
+    home.deploy().went_well()
+    for vmid in (135, 136):
+        pve.add_archive(vmid, "2026_11_28-02_00_00", NOW - 2 * 86_400)
+        pve.add_archive(vmid, "2026_11_30-02_00_00", NOW)
+    home.pyinfra("inventory", "teardown.py", "-y", "--data", "destroy=comms,database").went_well()
+    assert home.status(135) == home.status(136) == "absent"
+    return home
+
+
+def restored(home: Home, *data: str) -> Any:
+    words = [word for pair in data for word in ("--data", pair)]
+    return home.pyinfra("inventory", "restore.py", "-y", *words)
+
+
+def created(done: Any) -> list[dict[str, Any]]:
+    return [request for request in done.writes if request in ("POST /nodes/pve/lxc", "POST /nodes/pve/qemu")]
+
+
+def test_guests_come_from_proxmoxs_newest_backups(archived: Home, pve: Pve) -> None:
+    plan = archived.pyinfra("inventory", "restore.py", "--dry").went_well()
+    assert "vzdump-lxc-135-2026_11_30-02_00_00.tar.zst" in plan.text
+    assert plan.writes == []
+    done = restored(archived).went_well()
+    assert len(created(done)) == 2
+    assert archived.status(135) == archived.status(136) == "running"
+    assert archived.config(135)["memory"] in (600, "600")
+    assert "download-url" not in str(done.writes), "no image is needed"
+    again = archived.deploy().went_well()
+    assert again.writes == [], "what was restored is what the fleet file says"
+
+
+def test_what_the_fleet_file_says_now_wins_over_what_the_backup_had(archived: Home) -> None:
+    archived.change("comms", memory="700 MiB")
+    restored(archived).went_well()
+    assert archived.config(135)["memory"] in (700, "700")
+
+
+def test_a_backup_of_a_date(archived: Home) -> None:
+    done = restored(archived, "date=2026-11-29").went_well()
+    assert "comms from Proxmox's backup of 2026-11-2" in done.text
+
+
+def test_one_that_is_empty_is_refused_and_the_older_one_offered(archived: Home, pve: Pve) -> None:
+    volumes = pve.storages["local"]["volumes"]
+    volumes["backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst"]["size"] = 0
+    done = restored(archived).refused("2026_11_30-02_00_00.tar.zst: it is empty", "--data date=")
+    assert done.writes == []
+    assert archived.status(135) == "absent"
+    offered = done.text.partition("--data date=")[2].split(";")[0]
+    restored(archived, f"date={offered}").went_well()
+    assert archived.status(135) == "running"
+
+
+def test_one_that_cannot_be_read_or_is_somebody_elses(archived: Home, pve: Pve) -> None:
+    for when in ("2026_11_28", "2026_11_30"):
+        del pve.archives[f"local:backup/vzdump-lxc-135-{when}-02_00_00.tar.zst"]
+    refused_text = restored(archived).refused("none of Proxmox's backups", "archives=no")
+    assert refused_text.writes == []
+    pve.archives["local:backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst"] = {"hostname": "stranger"}
+    restored(archived).refused("it is of another guest, stranger")
+    done = restored(archived, "archives=no").went_well()
+    assert archived.status(135) == "running"
+    assert "restore" not in str(created(done))
+
+
+def test_a_guest_that_is_there_is_not_made_from_a_backup(archived: Home) -> None:
+    restored(archived).went_well()
+    again = restored(archived).went_well()
+    assert created(again) == []
+    replaced = restored(archived, "restore=comms", "replace=comms").went_well()
+    assert created(replaced) == ["POST /nodes/pve/lxc"]
