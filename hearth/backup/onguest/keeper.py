@@ -66,6 +66,20 @@ class Keeper:
         """`local` or `remote`."""
         return self.local if name == "local" else self.remote
 
+    def present(self, name: str) -> None:
+        """Have a repository; a new one is cut as the other one is, so that nothing has to be copied twice.
+
+        Raises:
+            ResticError: it can neither be opened nor made.
+        """
+        one = self.repository(name)
+        other = self.local if name == "remote" else self.remote if self._remote is not None else None
+        made = one.folder and (one.folder / "config").exists()
+        if made or other is None or not other.opens():
+            one.present()
+        else:
+            one.present("--copy-chunker-params", more=_from(other))
+
     # ------------------------------------------------------------------ collect
 
     def collect(self) -> list[str]:
@@ -94,7 +108,7 @@ class Keeper:
     def _stored(self, current: Path) -> list[str]:
         """A snapshot of the folder and of the fleet's own files; what went wrong."""
         try:
-            self.local.present()
+            self.present("local")
             self.local.unlock()
             fleet = [path for path in [Path(self.settings["fleet"])] if path.is_dir()]
             self.local.run(
@@ -132,13 +146,9 @@ class Keeper:
         return problems
 
     def _copied(self) -> None:
-        other = {
-            "RESTIC_FROM_REPOSITORY": self.local.where,
-            "RESTIC_FROM_PASSWORD_FILE": str(self.local.password_file),
-        }
-        self.remote.present("--copy-chunker-params", more=other)
+        self.present("remote")
         self.remote.unlock()
-        self.remote.run("copy", f"--host={HOST}", more=other)
+        self.remote.run("copy", f"--host={HOST}", more=_from(self.local))
 
     def check(self) -> list[str]:
         """Check the remote repository, and read a part of its data; what went wrong."""
@@ -181,10 +191,19 @@ def stored(repository: Repository, name: str) -> list[Sample]:
     return samples
 
 
-def keys(repository: Repository, accept: Path | None, refuse: Path | None) -> list[str]:
+def _from(repository: Repository) -> dict[str, str]:
+    """The environment that names another repository, of which something is taken."""
+    return {
+        "RESTIC_FROM_REPOSITORY": repository.where,
+        "RESTIC_FROM_PASSWORD_FILE": str(repository.password_file),
+    }
+
+
+def keys(keeper: Keeper, name: str, accept: Path | None = None, refuse: Path | None = None) -> list[str]:
     """Have a repository, another password accepted, an old one refused; what went wrong."""
     try:
-        repository.present()
+        repository = keeper.repository(name)
+        keeper.present(name)
         if accept:
             repository.accept(accept)
         if refuse:
@@ -205,7 +224,7 @@ def main(arguments: list[str]) -> int:
             os.execvpe("restic", [*repository.command, *words[1:]], repository.variables())
         if command == "keys" and words:
             options = dict(zip(words[1::2], map(Path, words[2::2]), strict=True))
-            return told(keys(keeper.repository(words[0]), options.get("--accept"), options.get("--refuse")))
+            return told(keys(keeper, words[0], options.get("--accept"), options.get("--refuse")))
         if command in ("collect", "copy", "check"):
             with alone(keeper.folder / "lock"):
                 return told(getattr(keeper, command)())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,12 +12,18 @@ from typing import Any
 
 import pytest
 from backup_kit import Home, a_home, damage, state
+from role_kit import FakeRun, fleet
 
 from hearth.backup.onguest import keeper as program
 from hearth.backup.onguest.collect import kept_manifest, mend
 from hearth.backup.remote import VALUES, remote
-from hearth.secrets import Secret
+from hearth.deploy.rotation import advance, finish
+from hearth.rotation import Known, Makers, begun
+from hearth.secrets import Secret, SecretStore
+from hearth.secrets.rotation import PHASES, accepted_beside, encode, entry_of, refused_now
+from hearth.secrets.staged import StagedSecrets
 
+KNOWN = Known(("restic/password",), frozenset(), frozenset(), frozenset())
 TEXT = "a text that nobody elsewhere may read"
 
 
@@ -163,6 +170,7 @@ def test_what_a_killed_run_left_is_mended(home: Home) -> None:
     assert kept_manifest(guests / "comms")
 
 
+@pytest.mark.slow
 def test_a_guest_that_left_the_fleet_is_in_older_snapshots_only(home: Home) -> None:
     assert home.keeper().collect() == []
     gone = [row for row in home.settings()["guests"] if row["name"] == "data"]
@@ -174,6 +182,7 @@ def test_a_guest_that_left_the_fleet_is_in_older_snapshots_only(home: Home) -> N
     assert "/comms/" not in keeper.local.run("ls", second)
 
 
+@pytest.mark.slow
 def test_retention(home: Home) -> None:
     for _ in range(4):
         assert home.keeper(retention={"last": 2}).collect() == []
@@ -268,15 +277,17 @@ def test_a_place_that_cannot_be_reached_or_has_another_key(home: Home) -> None:
 # ------------------------------------------------------------------------- keys
 
 
+@pytest.mark.slow
 def test_a_password_is_rotated_and_every_step_may_be_repeated(home: Home) -> None:
-    local = home.keeper().local
+    keeper = home.keeper()
+    local = keeper.local
     other, admins = home.folder / "new", home.folder / "admins"
     other.write_text("battery staple\n")
     admins.write_text("on paper\n")
-    assert program.keys(local, None, None) == []
+    assert program.keys(keeper, "local") == []
     local.run("key", "add", f"--new-password-file={admins}")
     for _ in range(2):
-        assert program.keys(local, other, None) == []
+        assert program.keys(keeper, "local", other) == []
         assert local.opens()
         assert local.opens(other)
         assert len(json.loads(local.run("key", "list", "--json"))) == 3
@@ -286,9 +297,61 @@ def test_a_password_is_rotated_and_every_step_may_be_repeated(home: Home) -> Non
     other.rename(home.folder / "password")
     local = home.keeper().local
     for _ in range(2):
-        assert program.keys(local, None, old) == []
+        assert program.keys(keeper, "local", None, old) == []
         assert local.opens()
         assert not local.opens(old)
         assert local.opens(admins), "a key of the admin's own stays"
-    assert program.keys(local, None, home.folder / "password") != [], "never the key that is used"
+    assert program.keys(keeper, "local", None, home.folder / "password") != [], "never the key that is used"
     assert local.opens()
+
+
+@pytest.mark.slow
+def test_a_local_repository_that_was_lost_is_cut_as_its_copy_is(home: Home) -> None:
+    assert home.keeper().collect() == []
+    keeper = home.keeper(elsewhere(home))
+    assert keeper.copy() == []
+    shutil.rmtree(home.folder / "kept" / "repository")
+    assert keeper.collect() == []
+
+    def cut(repository: Any) -> str:
+        return str(json.loads(repository.run("cat", "config"))["chunker_polynomial"])
+
+    assert cut(keeper.local) == cut(keeper.remote)
+    assert keeper.copy() == []
+    assert len(keeper.remote.snapshots()) == 2
+
+
+@pytest.mark.parametrize("name", [pytest.param("local", marks=pytest.mark.slow), "remote"])
+def test_a_rotation_that_is_cut_off_anywhere_is_completed(home: Home, name: str) -> None:
+    """The phases as rotate.py goes through them, each step twice, with an ordinary deploy in between."""
+    store = FakeRun(fleet()).secrets
+    store.save = lambda: True  # type: ignore[method-assign]
+    store.put("restic/password", "correct horse")
+    keeper = home.keeper(elsewhere(home))
+
+    def deploy(secrets: SecretStore) -> None:
+        (home.folder / "password").write_text(secrets.get("restic/password").reveal() + "\n")
+        files = {}
+        beside = accepted_beside(secrets.find, "restic/password").get("restic/password")
+        for word, value in (("accept", beside), ("refuse", refused_now(secrets.find, "restic/password"))):
+            files[word] = None
+            if value:
+                files[word] = home.folder / word
+                files[word].write_text(value.reveal() + "\n")
+        assert program.keys(keeper, name, files["accept"], files["refuse"]) == []
+
+    deploy(store)
+    begins = begun("restic/password", KNOWN, store.find, Makers(lambda: "battery staple", lambda _: ("", "")))
+    store.put(entry_of("restic/password"), encode(begins))
+    for phase in PHASES:
+        deploy(StagedSecrets(store, phase))  # killed before it is noted: once more, after a deploy
+        advance(store, phase)
+        deploy(store)
+    assert store.get("restic/password").reveal() == "battery staple"
+    finish(store)
+    deploy(store)
+    repository = keeper.repository(name)
+    assert repository.opens()
+    (home.folder / "old").write_text("correct horse\n")
+    assert not repository.opens(home.folder / "old")
+    assert len(json.loads(repository.run("key", "list", "--json"))) == 1

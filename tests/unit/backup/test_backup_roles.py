@@ -183,6 +183,7 @@ def test_systemd_accepts_the_units(role: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Unknown" not in done.stderr
+    assert all("$" not in path.read_text() for path in found), "systemd would put its own variables there"
     for path in found:
         if path.suffix == ".timer":
             text = path.read_text()
