@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
@@ -102,13 +101,3 @@ class GuestSource:
                 raise ResticError(last_words(said) or f"restic ended with {code}")
         finally:
             channel.close()
-
-
-def restic_version() -> str | None:
-    """The restic of this machine; None: there is none."""
-    path = os.get_exec_path()
-    there = any(os.access(os.path.join(folder, "restic"), os.X_OK) for folder in path)  # noqa: PTH118
-    if not there:
-        return None
-    done = subprocess.run(["restic", "version"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from hearth.backup.keeping import COPIER
 from hearth.doctor import ask
 from hearth.doctor.finding import Finding, fail, ok, warn
 from hearth.doctor.node import (
@@ -90,7 +92,17 @@ def examine(home: Home) -> list[Finding]:
     for node in fleet.nodes:
         findings += examine_node(home, fleet, node)
     findings.append(judge_place(guests_on_path(fleet, addresses_on_path(fleet))))
-    return findings
+    return findings + judge_way_back(fleet, shutil.which("restic") is not None)
+
+
+def judge_way_back(fleet: Fleet, has_restic: bool) -> list[Finding]:
+    """Whether this machine could read the copy of the backups elsewhere, where the home has one."""
+    if not fleet.with_role(COPIER):
+        return []
+    if has_restic:
+        return [ok("restore", "restic is here: the copy of the backups can be read from this machine")]
+    text = "restic is not installed here: a restore from the copy of the backups elsewhere needs it"
+    return [warn("restore", text, "apt install restic")]
 
 
 def examine_secrets(store: SecretStore) -> list[Finding]:

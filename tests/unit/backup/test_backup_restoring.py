@@ -135,3 +135,12 @@ def test_the_timeline_reads_in_order() -> None:
     assert spoken(3600) == "1 h"
     assert spoken(45) == "45 s"
     assert spoken(86_400 * 7) == "7 days"
+
+
+def test_doctor_says_whether_this_machine_could_read_the_copy() -> None:
+    from hearth.doctor.examine import judge_way_back
+
+    assert [found.status for found in judge_way_back(HOME, True)] == ["ok"]
+    (lacking,) = judge_way_back(HOME, False)
+    assert (lacking.status, lacking.remedy) == ("warn", "apt install restic")
+    assert judge_way_back(fleet(guest("comms", 135, "mosquitto")), False) == []
