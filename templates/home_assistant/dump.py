@@ -23,15 +23,15 @@ def main(port: int, token: str, config: Path) -> None:
     before = there(folder)
     create(port, token)
     made = there(folder) - before
+    if len(made) != 1:  # which one is ours? An automatic one of its own is not ours to remove.
+        raise SystemExit(f"Home Assistant made {len(made)} backups in {folder}, not one (run again)")
+    (ours,) = made
     try:
-        if len(made) != 1:
-            raise SystemExit(f"Home Assistant made {len(made)} backups in {folder}, not one")
-        with open(next(iter(made)), "rb") as file:
+        with open(ours, "rb") as file:
             write(file, sys.stdout.buffer)
     finally:
-        for path in made:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            ours.unlink()
 
 
 def there(folder: Path) -> set[Path]:
