@@ -22,6 +22,10 @@ USER = "hearth-backup"
 HOME = "/etc/hearth/backup-login"
 KEYS = f"{HOME}/.ssh/authorized_keys"
 SUDO = "/etc/sudoers.d/hearth-backup"
+# `*`: no password is right; an account without any is locked for keys too, where sshd does not use PAM.
+CREATE = (
+    f"useradd --system --user-group --home-dir {HOME} --no-create-home --shell /bin/sh --password '*' {USER}"
+)
 KEY = "backup"  # the secret ssh/backup
 COLLECTOR = "config_backup"
 MODULES = ("__init__", "__main__", "stream", "copying", "save", "bring")
@@ -57,7 +61,7 @@ def let_in(here: Here) -> None:
     shell.ensure(
         name="Create the user that collects the state",
         holds=f"id -u {USER}",
-        command=f"useradd --system --user-group --home-dir {HOME} --no-create-home --shell /bin/sh {USER}",
+        command=CREATE,
     )
     rule = f"Defaults:{USER} !use_pty\n{USER} ALL=(root) NOPASSWD: {COMMAND} dump\n"
     files.present(

@@ -23,6 +23,11 @@ FLEET = f"{CONFIG}/fleet"  # where the fleet's own files are kept (hearth.deploy
 METRICS = "/var/lib/prometheus/node-exporter"
 UNITS = "/etc/systemd/system"
 PASSWORD = "restic/password"
+CREATE = (
+    f"id -u {USER} >/dev/null 2>&1 || useradd --system --user-group --home-dir {FOLDER} --no-create-home "
+    f"--shell /usr/sbin/nologin {USER}\n"
+    f"install -d -o {USER} -g {USER} -m 700 {FOLDER} {CONFIG}"
+)
 OTHER_FILE = f"{CONFIG}/other-password"
 
 
@@ -52,9 +57,7 @@ def placed() -> None:
     shell.ensure(
         name="Create the user that backs up",
         holds=f"id -u {USER} && [ -d {FOLDER} ] && [ -d {CONFIG} ]",
-        command=f"id -u {USER} >/dev/null 2>&1 || useradd --system --user-group --home-dir {FOLDER} "
-        f"--no-create-home --shell /usr/sbin/nologin {USER}\n"
-        f"install -d -o {USER} -g {USER} -m 700 {FOLDER} {CONFIG}",
+        command=CREATE,
     )
 
 
