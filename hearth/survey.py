@@ -57,6 +57,7 @@ class Survey:
         self._now: dict[str, str] = {}
         self._archives: dict[str, str] = {}
         self.chosen: tuple[Guest, ...] = fleet.guests  # what --limit leaves
+        self.only: frozenset[str] | None = None  # the guests that this run is about; None: all
 
     def api(self, node: str) -> Api:
         """The API of a node; nodes of one endpoint share it. Raises HearthError where there is no token."""
@@ -125,7 +126,7 @@ class Survey:
 
     def choose(self, hosts: Iterable[str]) -> tuple[Guest, ...]:
         """The guests among the hosts that take part in this run; the others count no more."""
-        names = set(hosts)
+        names = set(hosts) if self.only is None else set(hosts) & self.only
         self.chosen = tuple(guest for guest in self.fleet.guests if guest.name in names)
         return self.chosen
 

@@ -136,6 +136,8 @@ def prove() -> None:
         HearthError: there is no backup that can be used, or a named guest is none of the fleet.
     """
     restore = current()
+    # What follows plans as if there were no others: no image, no rule of a wall for a guest that is not made.
+    restore.run.survey.only = frozenset(guest.name for guest in restore.guests)
     with _lock:
         if restore.wanted:
             _ = restore.proven

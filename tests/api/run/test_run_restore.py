@@ -282,3 +282,16 @@ def test_a_guest_that_is_there_is_not_made_from_a_backup(archived: Home) -> None
     assert created(again) == []
     replaced = restored(archived, "restore=comms", "replace=comms").went_well()
     assert created(replaced) == ["POST /nodes/pve/lxc"]
+
+
+@pytest.mark.pve(images=False)
+def test_for_those_that_are_not_named_nothing_is_fetched_or_made(home: Home, pve: Pve) -> None:
+    """The VM's image cannot be fetched here; who does not restore the VM does not need it."""
+    from tests.api.run.conftest import machine
+    from twin.pve.furnish import DEBIAN_TEMPLATE
+
+    template = DEBIAN_TEMPLATE.rpartition("/")[2]
+    home.server.call(lambda: pve.store_file("local", template, 1 << 20, "vztmpl"))
+    home.declare(comms=container(), database=machine())
+    home.pyinfra("inventory", "restore.py", "-y", "--data", "restore=comms").went_well()
+    assert (home.status(135), home.status(136)) == ("running", "absent")
