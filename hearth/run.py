@@ -59,6 +59,7 @@ class Run:
         self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
         self.staged: RunLike | None = None  # what roles are planned with instead of this run
         self.restoring: Restoring | None = None  # what brings the state of roles back
+        self.brought_back: set[tuple[str, str]] = set()  # (guest, role) whose state this run has restored
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
 
     @property

@@ -44,7 +44,6 @@ class Restore:
 
     run: Run
     timeline: Timeline = field(default_factory=Timeline)
-    back: dict[str, set[str]] = field(default_factory=dict)  # guest -> roles whose state is back
     verified: bool | None = None
 
     @cached_property
@@ -212,7 +211,7 @@ def _bring(state: Any, host: Any, role: str) -> None:
         ) from None
     for line in said.splitlines():
         host.log(line)
-    restore.back.setdefault(host.name, set()).add(role)
+    restore.run.brought_back.add((host.name, role))
     restore.timeline.mark(f"state of {role} is back", host.name)
 
 
