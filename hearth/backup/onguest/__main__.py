@@ -46,15 +46,19 @@ def main(arguments: list[str], settings: Path = SETTINGS, lock: Path = LOCK, spo
 
 
 @contextlib.contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path, waits: bool = False) -> Iterator[None]:
     """Only one at a time.
+
+    Args:
+        lock: the file that says so.
+        waits: until the other one has ended.
 
     Raises:
         OSError: another one is at work.
     """
     with lock.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             raise OSError("another dump or restore is at work (wait for it)") from None
         yield

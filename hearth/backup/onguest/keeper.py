@@ -226,7 +226,7 @@ def main(arguments: list[str]) -> int:
             options = dict(zip(words[1::2], map(Path, words[2::2]), strict=True))
             return told(keys(keeper, words[0], options.get("--accept"), options.get("--refuse")))
         if command in ("collect", "copy", "check"):
-            with alone(keeper.folder / "lock"):
+            with alone(keeper.folder / "lock", waits=True):  # a copy never meets a backup under way
                 return told(getattr(keeper, command)())
     except (ResticError, OSError, ValueError) as error:
         return told([str(error)])

@@ -105,6 +105,7 @@ def test_from_nothing_but_the_copy_elsewhere_the_whole_home_is_planned(backed: B
     run = next(index for index, line in enumerate(lines) if "Run Mosquitto" in line)
     assert back < run
     assert any("Verify what was restored" in line for line in lines)
+    assert any("Keep the fleet's own files among the backups" in line for line in lines)
     assert sum("create:" in line for line in lines) == 3
 
 

@@ -336,3 +336,19 @@ def test_one_at_a_time(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixtur
     assert program.main(["dump"], *places) == 0
     assert program.main(["dump", "greeter"], *places) == 2
     assert program.main(["destroy"], *places) == 2
+
+
+def test_what_may_wait_waits(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with program.alone(tmp_path / "lock", waits=True):
+            order.append("second")
+
+    with program.alone(tmp_path / "lock"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
