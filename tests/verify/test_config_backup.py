@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sandbox import EXPOSED, exposure
+
 
 def test_it_runs_every_day(host: Any) -> None:
     timer = host.service("hearth-backup.timer")
@@ -28,3 +30,7 @@ def test_the_fleets_own_files_are_among_them(host: Any) -> None:
     kept = host.file("/etc/hearth/backup/fleet/secrets.age")
     assert "BEGIN AGE ENCRYPTED FILE" in kept.content_string
     assert kept.mode == 0o600
+
+
+def test_its_job_is_confined(host: Any) -> None:
+    assert exposure(host, "hearth-backup.service") <= EXPOSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,3 +145,52 @@ def test_doctor_says_whether_this_machine_could_read_the_copy() -> None:
     (lacking,) = judge_way_back(HOME, False)
     assert (lacking.status, lacking.remedy) == ("warn", "apt install restic")
     assert judge_way_back(fleet(guest("comms", 135, "mosquitto")), False) == []
+
+
+# ------------------------------------------------------------- what is told to the roles
+
+
+def test_the_fleets_files_are_kept_as_they_are_when_it_is_written(tmp_path: Path) -> None:
+    from hearth.deploy.backup import fleet_files
+
+    (tmp_path / "inventory").mkdir()
+    fleet_file = tmp_path / "inventory" / "fleet.yaml"
+    fleet_file.write_text("guests: {}\n")
+    secrets = tmp_path / "secrets.age"
+    there = SimpleNamespace(
+        secrets=SimpleNamespace(path=secrets), fleet_file=fleet_file, project=tmp_path, environ={}
+    )
+    files = {Path(file.path).name: file for file in fleet_files(there)}  # type: ignore[arg-type]
+    assert set(files) == {"secrets.age", "fleet.yaml"}
+    assert files["secrets.age"].text == "", "a dry run of a fleet that has none yet"
+    secrets.write_text("-----BEGIN AGE ENCRYPTED FILE-----\n")
+    assert files["secrets.age"].text.startswith("-----BEGIN AGE"), "as it is then, not as it was planned"
+    assert all(file.secret and file.mode == "600" for file in files.values())
+    (tmp_path / "inventory" / "phones.yaml").write_text("{}\n")
+    assert len(fleet_files(there)) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("archived", "brought"),
+    [
+        (None, True),
+        (timedelta(hours=1), False),  # Proxmox's backup is from after the state
+        (timedelta(days=2), True),
+    ],
+)
+def test_the_newer_of_proxmoxs_backup_and_a_state_is_taken(
+    archived: timedelta | None, brought: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hearth.deploy import restore
+    from hearth.proxmox.archives import Archive
+
+    asked: list[str] = []
+    monkeypatch.setattr(restore, "brought", lambda name, role: asked.append(role))
+    found = restore.Restore(run())  # type: ignore[arg-type]
+    vars(found)["proven"] = proven(mosquitto=timedelta(days=1))
+    archive = Archive("local:backup/x", 135, "lxc", NOW - (archived or timedelta(0)), 1)
+    vars(found)["archives"] = {"comms": archive} if archived else {}
+    here = run().here("comms", "mosquitto")
+    here.host.noop = lambda text: asked.append("newer")
+    found.state(here)
+    assert asked == (["mosquitto"] if brought else ["newer"])

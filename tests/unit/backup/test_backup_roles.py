@@ -193,6 +193,21 @@ def test_systemd_accepts_the_units(role: str, tmp_path: Path) -> None:
             subprocess.run(["systemd-analyze", "calendar", at], capture_output=True, check=True)
 
 
+@pytest.mark.parametrize("role", ["config_backup", "cloud_data_sync"])
+def test_the_jobs_are_confined(role: str, tmp_path: Path) -> None:
+    """What systemd itself thinks of the walls: 0 (none is missing) to 10, as for every other service."""
+    for path in units(a_run(), role, tmp_path):
+        if path.suffix == ".service":
+            done = subprocess.run(
+                ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=50", path],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout[-400:] + done.stderr
+            assert "User=hearth-keeper" in path.read_text()
+
+
 @pytest.mark.parametrize("wrong", ["25:00", "tomorrow", "3", 330, None, "03:10; rm -rf /", "Foo 03:10"])
 def test_a_time_that_is_none(wrong: Any) -> None:
     with pytest.raises(HearthError, match="config_backup_at"):
