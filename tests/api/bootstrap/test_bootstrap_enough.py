@@ -308,6 +308,7 @@ def test_with_the_tokens_rights_jobs_are_kept_and_a_guest_comes_from_its_backup(
         ("HearthStorage-local", "Datastore.Allocate"),
     ],
 )
+@pytest.mark.slow
 def test_without_any_of_the_backups_privileges_it_is_refused_and_doctor_names_it(
     backed: Site, role: str, name: str
 ) -> None:

@@ -86,6 +86,7 @@ def test_made_changed_and_removed_while_others_stay(home: Home, pve: Pve) -> Non
     ],
     ids=lambda change: next(iter(change)),
 )
+@pytest.mark.slow
 def test_what_somebody_changed_in_ours_is_taken_back(home: Home, pve: Pve, change: dict[str, Any]) -> None:
     declare(home, daily=DAILY)
     home.deploy().went_well()
@@ -107,6 +108,7 @@ def test_a_job_that_was_made_to_back_up_all_is_taken_back(home: Home, pve: Pve) 
     assert "all" not in ours(pve)["hearth-daily"]
 
 
+@pytest.mark.slow
 def test_without_the_section_nothing_is_asked_or_changed(home: Home, pve: Pve) -> None:
     pve.backup_jobs["hearth-old"] = {"schedule": "01:00", "vmid": "135", "storage": "local"}
     done = home.deploy().went_well()
@@ -114,6 +116,7 @@ def test_without_the_section_nothing_is_asked_or_changed(home: Home, pve: Pve) -
     assert "hearth-old" in pve.backup_jobs
 
 
+@pytest.mark.slow
 def test_an_empty_section_removes_ours(home: Home, pve: Pve) -> None:
     declare(home, daily=DAILY)
     home.deploy().went_well()
@@ -124,6 +127,7 @@ def test_an_empty_section_removes_ours(home: Home, pve: Pve) -> None:
     assert set(pve.backup_jobs) == {"nightly"}
 
 
+@pytest.mark.slow
 def test_the_plan_as_json(home: Home) -> None:
     import json
 

@@ -109,6 +109,7 @@ def test_from_nothing_but_the_copy_elsewhere_the_whole_home_is_planned(backed: B
     assert sum("create:" in line for line in lines) == 3
 
 
+@pytest.mark.slow
 def test_only_those_that_are_named(backed: Backed) -> None:
     backed.store()
     backed.guest("comms", "mosquitto-0")
@@ -125,6 +126,7 @@ def refused(backed: Backed, *words: str, data: tuple[str, ...] = ()) -> Any:
     return done
 
 
+@pytest.mark.slow
 def test_damaged(backed: Backed) -> None:
     backed.store()
     for pack in (backed.folder / "data").rglob("*"):
@@ -146,6 +148,7 @@ def test_half_written_and_the_older_one_offered_and_taken(backed: Backed) -> Non
     backed.restore(f"date={offered}", "from=remote").went_well()
 
 
+@pytest.mark.slow
 def test_wrongly_keyed(backed: Backed) -> None:
     backed.store()
     store = SecretStore(backed.home.place / "secrets.age", backed.home.place / "age.key", backed.home.env)
@@ -160,6 +163,7 @@ def test_missing(backed: Backed) -> None:
     refused(backed, "has no backup")
 
 
+@pytest.mark.slow
 def test_too_old(backed: Backed) -> None:
     backed.guest("comms", "mosquitto-0", made=datetime.now(UTC) - timedelta(days=9))
     backed.store()
@@ -167,6 +171,7 @@ def test_too_old(backed: Backed) -> None:
     backed.restore(f"date={done.text.partition('--data date=')[2].split()[0]}").went_well()
 
 
+@pytest.mark.slow
 def test_a_state_that_is_in_no_backup(backed: Backed) -> None:
     (backed.kept / "comms" / MANIFEST).unlink()
     (backed.kept / "comms" / "mosquitto-0").unlink()
@@ -176,6 +181,7 @@ def test_a_state_that_is_in_no_backup(backed: Backed) -> None:
     backed.restore("missing=accept").went_well()
 
 
+@pytest.mark.slow
 def test_without_any_repository(backed: Backed) -> None:
     (backed.home.place / "overrides.yaml").write_text("{}")
     refused(backed, "nothing to restore from")
@@ -188,6 +194,7 @@ def test_appliances_are_made_and_verified_without_any_backup(home: Home, pve: Pv
     assert "guest is there" in done.text
 
 
+@pytest.mark.slow
 def test_nothing_secret_is_printed_or_left(backed: Backed) -> None:
     backed.store()
     done = backed.restore().went_well()
@@ -243,12 +250,14 @@ def test_guests_come_from_proxmoxs_newest_backups(archived: Home, pve: Pve) -> N
     assert again.writes == [], "what was restored is what the fleet file says"
 
 
+@pytest.mark.slow
 def test_what_the_fleet_file_says_now_wins_over_what_the_backup_had(archived: Home) -> None:
     archived.change("comms", memory="700 MiB")
     restored(archived).went_well()
     assert archived.config(135)["memory"] in (700, "700")
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_date(archived: Home) -> None:
     done = restored(archived, "date=2026-11-29").went_well()
     assert "comms from Proxmox's backup of 2026-11-2" in done.text
@@ -265,6 +274,7 @@ def test_one_that_is_empty_is_refused_and_the_older_one_offered(archived: Home, 
     assert archived.status(135) == "running"
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_read_or_is_somebody_elses(archived: Home, pve: Pve) -> None:
     for when in ("2026_11_28", "2026_11_30"):
         del pve.archives[f"local:backup/vzdump-lxc-135-{when}-02_00_00.tar.zst"]
@@ -277,6 +287,7 @@ def test_one_that_cannot_be_read_or_is_somebody_elses(archived: Home, pve: Pve) 
     assert "restore" not in str(created(done))
 
 
+@pytest.mark.slow
 def test_a_guest_that_is_there_is_not_made_from_a_backup(archived: Home) -> None:
     restored(archived).went_well()
     again = restored(archived).went_well()

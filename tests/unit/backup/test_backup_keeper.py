@@ -101,6 +101,7 @@ def test_a_piece_that_fails_keeps_its_older_one_with_its_date(home: Home) -> Non
     assert b"two" in piece(home, "comms", "two-0").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_stream_that_breaks_off_leaves_what_was_there(home: Home) -> None:
     assert home.keeper().collect() == []
     before = piece(home, "comms", "greeter-0").read_bytes()
@@ -121,6 +122,7 @@ def test_a_guest_that_takes_too_long(home: Home) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_a_guest_with_another_host_key_gets_and_gives_nothing(home: Home) -> None:
     (home.folder / "known_hosts").write_text(home.guests["data"].known)
     (problem,) = home.keeper().collect()
@@ -160,6 +162,7 @@ def test_the_key_opens_the_dump_and_nothing_else(home: Home) -> None:
     assert sftp.returncode != 0
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_mended(home: Home) -> None:
     assert home.keeper().collect() == []
     guests = home.folder / "kept" / "current" / "guests"
@@ -221,6 +224,7 @@ def test_the_copy_has_all_and_nobody_there_can_read_it(home: Home) -> None:
     assert home.metrics("hearth_backup_check.prom")['hearth_backup_ok{job="check"}'] == 1
 
 
+@pytest.mark.slow
 def test_over_sftp_with_the_key_and_host_key_that_were_given(home: Home) -> None:
     assert home.keeper().collect() == []
     guest = home.guests["comms"]
@@ -249,6 +253,7 @@ def test_over_sftp_with_the_key_and_host_key_that_were_given(home: Home) -> None
     assert "remote repository" in problem
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_damaged_is_noticed(home: Home) -> None:
     assert home.keeper().collect() == []
     keeper = home.keeper(elsewhere(home))
@@ -259,6 +264,7 @@ def test_a_copy_that_is_damaged_is_noticed(home: Home) -> None:
     assert home.metrics("hearth_backup_check.prom")['hearth_backup_ok{job="check"}'] == 0
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_reached_or_has_another_key(home: Home) -> None:
     assert home.keeper().collect() == []
     (home.folder / "file").touch()

@@ -115,6 +115,7 @@ def test_the_newest_or_that_of_a_date(three: Kept) -> None:
     assert "has no backup from before" in str(refused(three, date=read_date("2026-11-01")))
 
 
+@pytest.mark.slow
 def test_a_damaged_repository_offers_the_one_elsewhere(three: Kept) -> None:
     three.repository("remote").present()
     three.repository("remote").run(
@@ -183,6 +184,7 @@ def test_half_written(kept: Kept, damaging: Any, words: str) -> None:
     assert "date=2026-11-30T07:00:00" in error.remedy
 
 
+@pytest.mark.slow
 def test_missing(kept: Kept) -> None:
     assert "cannot be read" in refused(kept).reason
     kept.repository("local").present()
@@ -207,6 +209,7 @@ def test_too_old_unless_it_is_named(kept: Kept) -> None:
     assert isinstance(found.manifests["comms"], Manifest)
 
 
+@pytest.mark.slow
 def test_a_new_snapshot_of_old_data_is_old(kept: Kept) -> None:
     """A guest that could not be collected for long: the snapshot is new, its piece is not."""
     kept.both(NOW)
@@ -217,6 +220,7 @@ def test_a_new_snapshot_of_old_data_is_old(kept: Kept) -> None:
     assert "comms/greeter-0" not in error.reason
 
 
+@pytest.mark.slow
 def test_a_state_that_no_backup_has(kept: Kept) -> None:
     kept.both(NOW)
     kept.store("local", NOW)
@@ -228,6 +232,7 @@ def test_a_state_that_no_backup_has(kept: Kept) -> None:
     assert found.missing == ("comms/other-0", "new/greeter-0")
 
 
+@pytest.mark.slow
 def test_a_newer_one_elsewhere_is_taken(three: Kept) -> None:
     three.both(NOW, "newest")
     three.store("remote", NOW)
@@ -235,6 +240,7 @@ def test_a_newer_one_elsewhere_is_taken(three: Kept) -> None:
     assert found.snapshot.source.name == "the remote repository"
 
 
+@pytest.mark.slow
 def test_proving_changes_nothing(three: Kept) -> None:
     folder = three.folder / "local"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -20,7 +20,7 @@ import pytest
 from hearth.backup.onguest import __main__ as program
 from hearth.backup.onguest.bring import RestoreError, bring
 from hearth.backup.onguest.save import save
-from hearth.backup.onguest.stream import MANIFEST, Manifest, StreamError, receive
+from hearth.backup.onguest.stream import MANIFEST, Manifest, Piece, StreamError, Writer, receive
 
 
 def entry(name: str, path: Path | str, **more: Any) -> dict[str, Any]:
@@ -112,6 +112,26 @@ def test_an_owner_is_found_by_name(folder: Path, tmp_path: Path) -> None:
         )
     with tarfile.open(fileobj=io.BytesIO(inner)) as tar:
         assert tar.getmember("./plain").uname == "nobody"
+
+
+def test_an_owner_comes_back_by_name_whatever_number_he_has_there(tmp_path: Path, lib: Path) -> None:
+    """The tar of another guest, where `nobody` was another number."""
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name, kind in ((".", tarfile.DIRTYPE), ("./file", tarfile.REGTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.mode, member.size = kind, 0o700, 0
+            member.uid = member.gid = 4242
+            member.uname, member.gname = "nobody", "nogroup"
+            tar.addfile(member, io.BytesIO(b""))
+    out = io.BytesIO()
+    writer = Writer(out, "comms")
+    piece = Piece("greeter-0", "greeter", "/x", "files", made="2026-11-30T00:00:00+00:00")
+    writer.note(writer.add(piece, io.BytesIO(inner.getvalue())))
+    writer.end()
+    back(out.getvalue(), tmp_path, entry("greeter-0", lib / "greeter"))
+    for path in (lib / "greeter", lib / "greeter" / "file"):
+        assert (path.owner(), path.group()) == ("nobody", "nogroup")
 
 
 @pytest.fixture
