@@ -1,6 +1,6 @@
 """Give secrets new values: `pyinfra inventory rotate.py --data rotate=all`, or names and patterns."""
 
-from hearth.deploy import node_token, roles, rotation
+from hearth.deploy import backup, node_token, roles, rotation
 
 rotation.begin()  # new values are made; a rotation that was cut off goes on where it was
 node_token.make()
@@ -14,3 +14,4 @@ with rotation.phase("withdrawn"):
     roles.apply()  # servers refuse the old values
 node_token.remove()
 rotation.end()
+backup.keep_fleet()  # the secrets as they are now

@@ -77,7 +77,7 @@ class Convergence:
         plan = self._survey.plan(guest)
         api, node = self._survey.api(plan.intent.node), plan.intent.node
         if plan.action in ("create", "replace"):
-            if guest.image:
+            if guest.image and plan.intent.archive is None:
                 self.fetch_image(node, guest.image, say)
             self.forget_key(guest)
         restart_now = guest.name not in self._on_path()

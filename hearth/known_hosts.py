@@ -59,6 +59,10 @@ class KnownHosts:
         """True when any key of this address is known."""
         return bool(_of(self._lines(), entry_name(address, port)))
 
+    def lines(self, address: str, port: int = SSH_PORT) -> tuple[str, ...]:
+        """What is known of an address, as a file for another machine has it."""
+        return tuple(line.text for line in _of(self._lines(), entry_name(address, port)))
+
     def verify(self, address: str, key: PKey, port: int = SSH_PORT) -> bool:
         """Compare the key that a server shows with what we know.
 

@@ -2,7 +2,8 @@
 
 How each kind is rotated:
 
-- doubled: the server accepts two values for the time (MQTT services by two user names, MCP and AI tokens).
+- doubled: the server accepts two values for the time (MQTT services by two user names, MCP and AI
+  tokens, the backups' repositories by two keys).
 - minted: the server makes the value, and holds two (Home Assistant's and Proxmox's tokens).
 - replaced: the server holds one; connections that are there go on (databases), or it is restarted once.
 - reissued: a certificate with a new key, signed anew.
@@ -38,6 +39,7 @@ WAYS: Mapping[str, Way] = {
     "alerts/prometheus": "replaced",
     "ntfy/alerts-*": "replaced",
     "ntfy/dead-man-*": "replaced",
+    "restic/password": "doubled",
     "tls/*/cert": "reissued",
 }
 SECOND = ".b"  # after a service's name: its other login at the broker; the two take turns

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramiko import Ed25519Key
 
+from hearth.backup_jobs import BackupJobs
 from hearth.convergence import Convergence
 from hearth.errors import HearthError
 from hearth.fleet.loader import load_fleet
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from hearth.fleet.model import Fleet, Guest
     from hearth.role.declaration import Role
-    from hearth.role.here import RunLike
+    from hearth.role.here import Restoring, RunLike
 
 
 class Run:
@@ -57,6 +58,8 @@ class Run:
         self.interrupted = False  # Ctrl-C was pressed
         self.rotating: tuple[str, ...] = ()  # secrets that this run rotates
         self.staged: RunLike | None = None  # what roles are planned with instead of this run
+        self.restoring: Restoring | None = None  # what brings the state of roles back
+        self.brought_back: set[tuple[str, str]] = set()  # (guest, role) whose state this run has restored
         self.stage_of: dict[str, int] = {}  # operation hash -> its role's place in the order
         self.unreached: dict[str, str] = {}  # host -> why it takes no part in this run
 
@@ -94,6 +97,11 @@ class Run:
     def walls(self) -> Walls:
         """The table of flows, and Proxmox's firewall."""
         return Walls(self)
+
+    @cached_property
+    def backup_jobs(self) -> BackupJobs:
+        """Proxmox's backup jobs."""
+        return BackupJobs(self)
 
     @cached_property
     def tailnet_nodes(self) -> TailnetNodes:

@@ -55,7 +55,9 @@ class Survey:
         self._apis: dict[str, Api] = {}
         self._plans: dict[str, GuestPlan] = {}
         self._now: dict[str, str] = {}
+        self._archives: dict[str, str] = {}
         self.chosen: tuple[Guest, ...] = fleet.guests  # what --limit leaves
+        self.only: frozenset[str] | None = None  # the guests that this run is about; None: all
 
     def api(self, node: str) -> Api:
         """The API of a node; nodes of one endpoint share it. Raises HearthError where there is no token."""
@@ -124,7 +126,7 @@ class Survey:
 
     def choose(self, hosts: Iterable[str]) -> tuple[Guest, ...]:
         """The guests among the hosts that take part in this run; the others count no more."""
-        names = set(hosts)
+        names = set(hosts) if self.only is None else set(hosts) & self.only
         self.chosen = tuple(guest for guest in self.fleet.guests if guest.name in names)
         return self.chosen
 
@@ -162,7 +164,20 @@ class Survey:
         """What this run wants of a guest."""
         named = {word: guest.name in self.options.names(word) for word in ("adopt", "replace", "destroy")}
         node = self.node_of(guest)
-        return Intent(guest, self.fleet, node, self._keys(), **named, walled=self.fleet.firewall)
+        return Intent(
+            guest,
+            self.fleet,
+            node,
+            self._keys(),
+            **named,
+            walled=self.fleet.firewall,
+            archive=self._archives.get(guest.name),
+        )
+
+    def use_archive(self, guest: Guest, archive: str) -> None:
+        """Make a guest from a backup (volume ID) instead of its image, where this run makes it."""
+        self._archives[guest.name] = archive
+        self._plans.pop(guest.name, None)
 
     def plan(self, guest: Guest) -> GuestPlan:
         """The plan of a guest, made once.
@@ -201,5 +216,7 @@ class Survey:
         return tuple(
             guest.name
             for guest in guests
-            if self.node_of(guest) == node and self.plan(guest).action in ("create", "replace")
+            if self.node_of(guest) == node
+            and self.plan(guest).action in ("create", "replace")
+            and guest.name not in self._archives
         )

@@ -21,6 +21,7 @@ from hearth.secrets import mqtt_user
 
 AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 STATE = "/var/lib/ai-automation"
+UNIT = "ai-automation.service"
 SCOPES = ("read", "trigger")
 OWN_RULES = "hearth.yaml"
 TOOL = re.compile(r"[^/]+/.+")
@@ -56,7 +57,7 @@ role = Role(
         Need("home_assistant", "web", optional=True),
         Need("mcp_hub", "web", optional=True),
     ),
-    state=(Directory(STATE),),
+    state=(Directory(STATE, units=(UNIT,)),),
     secrets=(
         "ai-automation/*",
         "mqtt/ai-automation-*",
@@ -74,9 +75,12 @@ def ai_automation(here: Here) -> None:
     application = Application(here, "AI automation", "python")
     rules = rule_files(application)
     files = automation_files(application, rules)
-    application.deploy(
-        files, lambda: stray_files_gone("Remove rules that are no more", rules_folder(application), rules)
-    )
+
+    def before_run() -> None:
+        here.restore_state()
+        stray_files_gone("Remove rules that are no more", rules_folder(application), rules)
+
+    application.deploy(files, before_run)
 
 
 @role.logs(unit="ai-automation.service")

@@ -18,7 +18,7 @@ role = Role(
     provides=(Port("ssh", 22, audience="management"),),
     secrets=("ssh/deploy", "ca/*"),
     packages=("ca-certificates", "openssh-server", "sudo", "tzdata", "unattended-upgrades"),
-    brings=("wall",),
+    brings=("wall", "state"),
 )
 
 

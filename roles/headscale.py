@@ -59,6 +59,7 @@ def coordination(here: Here) -> None:
         command=here.render("folder.sh.j2", user=USER, data=DATA),
     )
     files.present(name="Bring the programs that try, dump and restore it", files=scripts(here, ident))
+    here.restore_state()
     config = configuration(here, source)
     files.present(name="Configure headscale", files=[config], check=f"sh {LIBRARY}/try {{candidate}}")
     unit = here.template("headscale.service.j2", f"/etc/systemd/system/{UNIT}", values=places(ident))

@@ -30,7 +30,7 @@ role = Role(
     provides=(Port("wireguard", 41641, protocol="udp", audience="world"),),
     needs=(Need("headscale", "web", optional=True),),
     # Its identity: a guest that comes back with it is not joined again.
-    state=(Directory(DATA),),
+    state=(Directory(DATA, units=(UNIT,)),),
     secrets=("tailscale/*",),
     packages=fetched.PACKAGES,
 )
@@ -48,6 +48,7 @@ def membership(here: Here) -> None:
         command=f"useradd --system --user-group --home-dir {DATA} --no-create-home "
         f"--shell /usr/sbin/nologin {USER}",
     )
+    here.restore_state()
     # Before the vendor's package, which starts whatever unit there is.
     files.present(name="Describe Tailscale", files=[unit])
     if source is None:

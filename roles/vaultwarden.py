@@ -61,6 +61,7 @@ def vaultwarden(here: Here) -> None:
     )
     programs = scripts(here, found, contained)
     files.present(name="Bring the programs that try, dump and restore the vault", files=programs)
+    here.restore_state()
     config = environment(here, found)
     files.present(name="Configure Vaultwarden", files=[config], check=f"sh {LIBRARY}/try {{candidate}}")
     unit = _described(here, found, contained)

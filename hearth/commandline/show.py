@@ -58,6 +58,8 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
     if not run.is_guest(name):
         if name in run.walls.planned:
             yield from run.walls.planned[name].lines()
+        if name in run.backup_jobs.planned:
+            yield from run.backup_jobs.planned[name].lines()
         yield from run.tailnet_nodes.lines(name)
         return
     plan = run.survey.plan(run.fleet.guest(name))
@@ -81,7 +83,7 @@ def _size(intent: Intent) -> Iterator[str]:
         yield f"{guest.memory} MiB memory"
     if guest.disk:
         yield f"{guest.disk / 1024:g} GiB disk on {intent.storage}"
-    yield f"from image {guest.image}"
+    yield f"from Proxmox's backup {intent.archive}" if intent.archive else f"from image {guest.image}"
 
 
 def _operations(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:
@@ -109,6 +111,7 @@ def plan_json(run: Run, state: Any, dry: bool) -> None:
         "hosts": {host.name: list(_steps(state, order, host)) for host in active},
         "unreached": {**{host.name: LOST for host in state.failed_hosts}, **run.unreached},
         "firewall": {node: wall.to_json() for node, wall in run.walls.planned.items()},
+        "backup_jobs": {node: jobs.to_json() for node, jobs in run.backup_jobs.planned.items()},
         "results": None if dry else prints.build_results_json(state),
     }
     prints.print_json(payload)

@@ -37,6 +37,18 @@ def firewall() -> None:
         walled(name="Firewall as the flows want it")
 
 
+def backups() -> None:
+    """Have Proxmox's backup jobs as the fleet file says, where it has the section. Nothing on guests.
+
+    Raises:
+        HearthError: the node cannot be asked. Nothing was changed.
+    """
+    run = runs.current()
+    if not run.is_guest(context.host.name) and run.fleet.backup is not None:
+        run.backup_jobs.plan(context.host.name)
+        scheduled(name="Backup jobs as the fleet file says")
+
+
 def tailnet() -> None:
     """Have this node in the tailnet, where the fleet file asks for it. Nothing on guests.
 
@@ -75,3 +87,17 @@ def walled() -> Generator[FunctionCommand, None, None]:
 @told
 def _wall(state: Any, host: Any) -> None:
     runs.current().walls.converge(host.name, host.log)
+
+
+@operation()
+def scheduled() -> Generator[FunctionCommand, None, None]:
+    """Make, change and remove backup jobs of ours; those of others stay."""
+    if runs.current().backup_jobs.plan(context.host.name).steps:
+        yield FunctionCommand(_schedule, (), {})
+    else:
+        context.host.noop("nothing to change")
+
+
+@told
+def _schedule(state: Any, host: Any) -> None:
+    runs.current().backup_jobs.converge(host.name, host.log)

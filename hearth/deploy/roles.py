@@ -31,6 +31,9 @@ def apply() -> None:
             here = Here(run.staged or run, guest, host, run.roles[name])
             ends_debugging(here)
             deployer(here)
+            here.restore_state()
+            if here.run.restoring is not None:
+                here.run.restoring.done(here)
         run.stage_of.update(dict.fromkeys(host.op_hash_order[first:], stage))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hearth.fleet.model import Fleet, Guest
+    from hearth.known_hosts import KnownHosts
     from hearth.phones.registry import Phones
     from hearth.role.declaration import Role
     from hearth.run import Run
@@ -84,6 +85,16 @@ class StagedRun:
     def phones(self) -> Phones:
         """The phones: nothing of theirs is rotated."""
         return self.run.phones
+
+    @property
+    def known_hosts(self) -> KnownHosts:
+        """The SSH host keys."""
+        return self.run.known_hosts
+
+    @property
+    def restoring(self) -> None:
+        """Nothing is restored."""
+        return None
 
 
 def begin() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from hearth.backup.keeping import COPIER
 from hearth.doctor import ask
 from hearth.doctor.finding import Finding, fail, ok, warn
 from hearth.doctor.node import (
@@ -90,7 +92,17 @@ def examine(home: Home) -> list[Finding]:
     for node in fleet.nodes:
         findings += examine_node(home, fleet, node)
     findings.append(judge_place(guests_on_path(fleet, addresses_on_path(fleet))))
-    return findings
+    return findings + judge_way_back(fleet, shutil.which("restic") is not None)
+
+
+def judge_way_back(fleet: Fleet, has_restic: bool) -> list[Finding]:
+    """Whether this machine could read the copy of the backups elsewhere, where the home has one."""
+    if not fleet.with_role(COPIER):
+        return []
+    if has_restic:
+        return [ok("restore", "restic is here: the copy of the backups can be read from this machine")]
+    text = "restic is not installed here: a restore from the copy of the backups elsewhere needs it"
+    return [warn("restore", text, "apt install restic")]
 
 
 def examine_secrets(store: SecretStore) -> list[Finding]:
@@ -183,7 +195,9 @@ def _node_itself(home: Home, fleet: Fleet, node: Node, api: Api) -> list[Finding
     images = images_of(fleet, absent)
     storages = answers.of(lambda: api.get(f"/nodes/{node.name}/storage") or [], None)
     if storages is not None:
-        content = wanted_content(node, guests, images_of(fleet, guests))
+        names = {guest.name for guest in guests}
+        jobs = [job for job in fleet.backup.jobs if names & set(job.guests)] if fleet.backup else []
+        content = wanted_content(node, guests, images_of(fleet, guests), jobs)
         findings += judge_storages(node, storages, content, absent)
     volumes = answers.of(lambda: ask.volumes(api, node), None)
     if volumes is not None:

@@ -7,16 +7,25 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hearth.doctor.finding import Finding, fail, ok, warn
-from hearth.fleet.model import Fleet, Guest, Image, Kind, Node
+from hearth.fleet.model import BackupJob, Fleet, Guest, Image, Kind, Node
 from hearth.proxmox.images import CONTENT, volume_of
 
 MIB = 1024**2
 GIB = 1024**3
 DISKS: Mapping[Kind, str] = {"lxc": "rootdir", "vm": "images"}
-LABELS = {"rootdir": "Container", "images": "Disk image", "vztmpl": "Container template", "import": "Import"}
+BACKUP = "backup"
+LABELS = {
+    "rootdir": "Container",
+    "images": "Disk image",
+    "vztmpl": "Container template",
+    "import": "Import",
+    BACKUP: "Backup",
+}
 
 
-def wanted_content(node: Node, guests: Iterable[Guest], images: Iterable[Image]) -> dict[str, frozenset[str]]:
+def wanted_content(
+    node: Node, guests: Iterable[Guest], images: Iterable[Image], jobs: Iterable[BackupJob] = ()
+) -> dict[str, frozenset[str]]:
     """Which content types each storage has to take: storage -> types."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for guest in guests:
@@ -24,6 +33,8 @@ def wanted_content(node: Node, guests: Iterable[Guest], images: Iterable[Image])
             wanted[storage].add(DISKS[guest.kind])
     for image in images:
         wanted[node.images].add(CONTENT[image.kind])
+    for job in jobs:
+        wanted[job.storage].add(BACKUP)
     return {storage: frozenset(types) for storage, types in wanted.items()}
 
 

@@ -165,6 +165,8 @@ class _Table:
         if port.audience == "host":
             return
         yield port.audience
+        if port.audience == "management" and self._from_elsewhere(why):
+            yield "fleet"
         if port.devices:
             yield "iot"
         watched = port.protocol == "tcp" and port.audience != "monitoring"
@@ -176,6 +178,11 @@ class _Table:
         led_here = port.door and port.behind is None and not at_door and guest not in doors
         if led_here and not self._reaches(self.classes["door"], port, why):
             yield "door"
+
+    def _from_elsewhere(self, why: str) -> bool:
+        """True where a guest needs a port of management's and is not where the admin works from."""
+        needed = self._needers(why).networks
+        return any(network.network_address not in self.classes["management"] for network in needed)
 
     def _reaches(self, who: Sources, port: Port, why: str) -> bool:
         """True where the port's own audience holds these addresses already."""
@@ -191,6 +198,8 @@ class _Table:
     def _needers(self, why: str) -> Sources:
         """The guests that use a port: their roles need it, or they have the role too (a replica, a peer).
 
+        Having `base` too makes nobody a peer of its SSH: that is so for ports of the fleet's only.
+
         Raises:
             HearthError: one of them has no fixed address.
         """
@@ -201,11 +210,14 @@ class _Table:
             for guest in self.fleet.guests
             if any((need.role, need.port) == (role, port) for need in self._needs(guest))
         ]
-        peers = providers if len(providers) > 1 else ()
+        peers = providers if len(providers) > 1 and self._for_fleet(role, port) else ()
         meant = tuple(dict.fromkeys((*users, *peers)))
         if meant == providers and len(providers) == 1:
             return sources(())  # it only serves itself, on loopback
         return sources(address for guest in meant for address in _fixed(guest, why))
+
+    def _for_fleet(self, role: str, port: str) -> bool:
+        return any(each.name == port and each.audience == "fleet" for each in self.roles[role].provides)
 
     def _needs(self, guest: Guest) -> Iterable[Any]:
         return (need for name in guest.roles if name in self.roles for need in self.roles[name].needs)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
 
 from hearth.fleet import addresses as a
 from hearth.fleet import scalars as s
+from hearth.fleet import schedules
 from hearth.fleet.mistakes import WrongError
 from hearth.fleet.model import Kind, Restart
 
@@ -53,6 +54,8 @@ Size = Annotated[int, PlainValidator(s.at_least(1, "nothing fits in"))]
 Seconds = Annotated[int, PlainValidator(s.whole(0, 86400))]
 Storage = Annotated[str, PlainValidator(a.storage)]
 Path = Annotated[str, PlainValidator(a.path)]
+Count = Annotated[int, PlainValidator(s.whole(1, 10_000))]
+Mode = Literal["snapshot", "suspend", "stop"]
 
 
 class Entry(BaseModel):
@@ -116,6 +119,35 @@ class TailnetEntry(Entry):
 
     domain: Annotated[str, PlainValidator(a.domain)] | None = None
     server: Annotated[str, PlainValidator(a.url("https"))] | None = None
+
+
+class KeepEntry(Entry):
+    """backup.jobs.NAME.keep"""
+
+    last: Count | None = None
+    hourly: Count | None = None
+    daily: Count | None = None
+    weekly: Count | None = None
+    monthly: Count | None = None
+    yearly: Count | None = None
+
+
+class BackupJobEntry(Entry):
+    """backup.jobs.NAME"""
+
+    schedule: Annotated[str, PlainValidator(schedules.schedule)] | None = None
+    guests: tuple[Word, ...] | None = None
+    storage: Storage | None = None
+    mode: Annotated[Mode, PlainValidator(s.one_of("snapshot", "suspend", "stop"))] = "snapshot"
+    keep: KeepEntry = KeepEntry()
+    notes: Annotated[str, PlainValidator(schedules.notes)] | None = None
+
+
+class BackupEntry(Entry):
+    """backup"""
+
+    storage: Storage | None = None
+    jobs: Raw = {}
 
 
 class MountEntry(Entry):
@@ -220,5 +252,6 @@ class FileEntry(Entry):
     admin: Raw = {}
     tailnet: Raw | None = None
     firewall: YesOrNo = False
+    backup: Raw | None = None
     defaults: Raw = {}
     guests: Raw | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hearth.fleet import guests, sections, source
+from hearth.fleet import backups, guests, sections, source
 from hearth.fleet.entries import FileEntry
 from hearth.fleet.mistakes import EnoughError, FleetError, Mistake, Report
 from hearth.fleet.model import Fleet
@@ -46,6 +46,7 @@ def _fleet(path: Path, roles: Mapping[str, Role], report: Report) -> Fleet | Non
     _check_there(top, report)
     found = sections.sections(top, report)
     drafts = guests.drafts(top, found, roles, report)
+    jobs = backups.drafts(found.backup, [draft.name for draft in drafts], report)
     if report.mistakes:
         return None
     return Fleet(
@@ -55,6 +56,7 @@ def _fleet(path: Path, roles: Mapping[str, Role], report: Report) -> Fleet | Non
         admin=sections.admin(found),
         tailnet=sections.tailnet(found),
         firewall=top.firewall,
+        backup=backups.backup(found.backup, jobs, [draft.name for draft in drafts]),
         guests=guests.guests(drafts),
     )
 

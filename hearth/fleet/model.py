@@ -162,6 +162,24 @@ class Tailnet(Frozen):
     server: str | None = None  # URL of the coordination server, without a slash at the end; None: follows
 
 
+class BackupJob(Frozen):
+    """A backup job of Proxmox (vzdump, or to a Proxmox Backup Server where the storage is one)."""
+
+    name: str
+    schedule: str  # as Proxmox has it: "02:30", "sun 03:00"
+    guests: tuple[str, ...]
+    storage: str
+    mode: Literal["snapshot", "suspend", "stop"] = "snapshot"
+    keep: tuple[tuple[str, int], ...]  # ("daily", 7): how many of the newest days are kept
+    notes: str
+
+
+class Backup(Frozen):
+    """Proxmox's backup jobs, as far as they are Hearth's."""
+
+    jobs: tuple[BackupJob, ...] = ()
+
+
 class Fleet(Frozen):
     """The whole file."""
 
@@ -171,6 +189,7 @@ class Fleet(Frozen):
     admin: Admin = Admin()
     tailnet: Tailnet | None = None
     firewall: bool = False  # Hearth keeps Proxmox's firewall
+    backup: Backup | None = None  # None: Proxmox's backup jobs are not looked at
     guests: tuple[Guest, ...] = ()
 
     def guest(self, name: str) -> Guest:

@@ -1,4 +1,4 @@
-"""Reads the sections of the file but its guests: nodes, networks, images, admin, tailnet."""
+"""Reads the sections of the file but its guests: nodes, networks, images, admin, tailnet, backup."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pydantic_core import ErrorDetails
 from hearth.fleet.addresses import word
 from hearth.fleet.entries import (
     AdminEntry,
+    BackupEntry,
     DiskEntry,
     Entry,
     FeaturesEntry,
     FileEntry,
     ImageEntry,
+    KeepEntry,
     MountEntry,
     NetworkEntry,
     NodeEntry,
@@ -34,6 +36,7 @@ _NESTED: dict[str | int, type[Entry]] = {
     "startup": StartupEntry,
     "mounts": MountEntry,
     "disks": DiskEntry,
+    "keep": KeepEntry,
 }
 # pve_verify_node_name of pve-common's JSONSchema.pm
 _node_name = shaped(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?", "node's name", "write it as Proxmox has it")
@@ -52,6 +55,7 @@ class Sections:
     images: Mapping[str, ImageEntry]
     admin: AdminEntry
     tailnet: TailnetEntry | None = None
+    backup: BackupEntry | None = None
 
 
 def entry(model: type[E], data: Mapping[str, Any], place: Place, report: Report) -> E:
@@ -110,6 +114,7 @@ def sections(top: FileEntry, report: Report) -> Sections:
         images=_named(ImageEntry, "images", top.images, report),
         admin=entry(AdminEntry, top.admin, ("admin",), report),
         tailnet=None if top.tailnet is None else entry(TailnetEntry, top.tailnet, ("tailnet",), report),
+        backup=None if top.backup is None else entry(BackupEntry, top.backup, ("backup",), report),
     )
     for name, node in found.nodes.items():
         _check_node(name, node, report)

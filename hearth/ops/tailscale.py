@@ -20,6 +20,7 @@ from hearth.secrets import Secret
 from hearth.tailnet import Api, connect, joining, members
 from hearth.tailnet.members import missing_routes
 from hearth.tailnet.membership import (
+    IN,
     PREFS,
     STATUS,
     Entry,
@@ -161,11 +162,33 @@ def api_of_run() -> Api:
 
 @told
 def _join(state: Any, host: Any, entry: Entry) -> None:
+    if (host.name, "tailscale") in getattr(runs.current(), "brought_back", ()):
+        _come_back(host, entry)
     now = host.get_fact(Member)
     if not now.joined:
         let_in(api_of_run(), entry, lambda key: _up(host, entry, key), host.log)
         now = host.get_fact(Member)
     must_be_in(host.name, now, entry)
+
+
+def _come_back(host: Any, entry: Entry) -> None:
+    """Wait until tailscaled is in the tailnet with the identity that a restore has just brought.
+
+    Until the server has answered it, its state is NoState, as if it had never joined (ipn/ipnlocal,
+    nextState). Joining now would forget its device and with it the identity.
+    """
+    states = "\\|".join(IN)
+    script = (
+        f'tries=0; until {STATUS} 2>/dev/null | grep -q \'"BackendState": *"\\({states}\\)"\'; do '
+        f"tries=$((tries + 1)); [ $tries -le {entry.within} ] || exit 1; sleep 1; done"
+    )
+    worked, _ = host.connector.run_shell_command(script, _timeout=2 * entry.within + 30)
+    if not worked:
+        raise HearthError(
+            f"bring {host.name} back into the tailnet",
+            f"its restored identity was not accepted within {entry.within} seconds",
+            "is the coordination server up, and does it know this device? run again",
+        )
 
 
 def _up(host: Any, entry: Entry, key: Secret) -> str:

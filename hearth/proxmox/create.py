@@ -20,7 +20,7 @@ def create(work: Work) -> None:
         HearthError: Proxmox could not.
     """
     guest, what = work.intent.guest, f"create guest {work.name}"
-    creation = desired.creation(work.intent)
+    creation = from_archive(work.intent) if work.intent.archive else desired.creation(work.intent)
     path = f"/nodes/{work.intent.node}/{PATHS[guest.kind]}"
     work.say(f"{work.name}: creating {'container' if guest.kind == 'lxc' else 'VM'} {guest.vmid}")
     with told(what), work.api.creating(creation.storage):
@@ -35,6 +35,18 @@ def create(work: Work) -> None:
                     raise
             break
         _finished(work, what)
+
+
+def from_archive(intent: desired.Intent) -> desired.Creation:
+    """How to make a guest from a backup: what it was then; what the fleet file says is settled afterwards.
+
+    `unique` is not sent: its MAC address stays.
+    """
+    guest, archive = intent.guest, str(intent.archive)
+    source: dict[str, str | int] = (
+        {"ostemplate": archive, "restore": 1} if guest.kind == "lxc" else {"archive": archive}
+    )
+    return desired.Creation({"vmid": guest.vmid, "storage": intent.storage, **source}, intent.storage)
 
 
 def _appears(work: Work) -> bool:

@@ -32,6 +32,7 @@ class Intent:
         keys: SSH public keys that a new guest's root trusts, one a line each.
         adopt, replace, destroy: its name was given on the command line.
         walled: its cable passes Proxmox's firewall; False: that is not looked at.
+        archive: the backup (volume ID) that it is made from, where it is made; None: from its image.
     """
 
     guest: Guest
@@ -42,6 +43,7 @@ class Intent:
     replace: bool = False
     destroy: bool = False
     walled: bool = False
+    archive: str | None = None
 
     @property
     def storage(self) -> str:

@@ -80,15 +80,17 @@ def needed(fleet: Fleet) -> tuple[Privilege, ...]:
     storages = guest_storages(fleet)
     for storage in storages:
         found.append(Privilege(f"/storage/{storage}", "Datastore.AllocateSpace", "make guests' disks"))
+    modifies = fleet.firewall or fleet.backup is not None
     for node in fleet.nodes:
         found.append(Privilege(f"/nodes/{node.name}", "Sys.Audit", "see the node's state and clock"))
         if any(guest.image and guest.node in (node.name, AUTO) for guest in fleet.guests):
-            found += _for_images(node, seen=node.images in storages, downloads=fleet.firewall)
+            found += _for_images(node, seen=node.images in storages, downloads=modifies)
     found += [_on_bridge(fleet.network(name)) for name in {guest.network for guest in fleet.guests} if name]
     for pool in {guest.pool for guest in fleet.guests if guest.pool}:
         found.append(Privilege(f"/pool/{pool}", "Pool.Allocate", "put guests into the pool"))
         found.append(Privilege(f"/pool/{pool}", "Pool.Audit", "see who is in the pool"))
-    return _each_once([*found, *(_for_firewall(fleet) if fleet.firewall else ())])
+    found += _for_firewall(fleet) if fleet.firewall else []
+    return _each_once([*found, *_for_backups(fleet)])
 
 
 def grants(privileges: Collection[Privilege]) -> tuple[Grant, ...]:
@@ -174,6 +176,23 @@ def _for_firewall(fleet: Fleet) -> list[Privilege]:
         found.append(Privilege(f"/nodes/{node.name}", "Sys.Audit", "read the node's firewall"))
         found.append(Privilege(f"/nodes/{node.name}", "Sys.Modify", "set the node's firewall"))
     return found
+
+
+def _for_backups(fleet: Fleet) -> list[Privilege]:
+    """What /cluster/backup asks for (PVE::API2::Backup), and a restore from what its jobs have made.
+
+    Datastore.Allocate on the storage opens its backups too (PVE::Storage::check_volume_access).
+    """
+    if fleet.backup is None:
+        return []
+    return [
+        Privilege("/", "Sys.Audit", "read the backup jobs"),
+        Privilege("/", "Sys.Modify", "set the backup jobs"),
+        *(
+            Privilege(f"/storage/{storage}", "Datastore.Allocate", "have jobs back up to it, and restore")
+            for storage in sorted({job.storage for job in fleet.backup.jobs})
+        ),
+    ]
 
 
 def _each_once(privileges: Iterable[Privilege]) -> tuple[Privilege, ...]:

@@ -110,15 +110,27 @@ class Need:
 class Directory:
     """State under a path that a backup must hold.
 
+    Files are copied as they are; SQLite's databases among them by SQLite's own online backup.
+
     Args:
         path: absolute path in the guest.
         dump: command that writes a consistent copy to stdout; None: copy the files.
         restore: command that reads it from stdin; None: unpack the files.
+        before: command that makes the files ready to be copied.
+        unless: command that exits with 0 where this guest has nothing to keep (a replica).
+        units: services that rest while files are put back.
     """
 
     path: str
     dump: str | None = None
     restore: str | None = None
+    before: str | None = None
+    unless: str | None = None
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.dump is None) != (self.restore is None):
+            raise ValueError(f"state {self.path}: what is dumped must be restored: write both commands")
 
 
 @dataclass(frozen=True)

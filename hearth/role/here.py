@@ -26,9 +26,22 @@ from hearth.role.loud import LEVEL, WORD, loud_until
 
 if TYPE_CHECKING:
     from hearth.fleet.model import Fleet, Guest
+    from hearth.known_hosts import KnownHosts
     from hearth.phones.registry import Phones
     from hearth.pki import Authority, Leaf
     from hearth.secrets import SecretStore
+
+
+class Restoring(Protocol):
+    """What brings the state of roles back (hearth.deploy.restore)."""
+
+    def state(self, here: Here) -> None:
+        """Bring a role's state back here: an operation."""
+        ...
+
+    def done(self, here: Here) -> None:
+        """All of the role is deployed: an operation that notes it."""
+        ...
 
 
 class RunLike(Protocol):
@@ -46,6 +59,10 @@ class RunLike(Protocol):
     def authority(self) -> Authority: ...
     @property
     def phones(self) -> Phones: ...
+    @property
+    def known_hosts(self) -> KnownHosts: ...
+    @property
+    def restoring(self) -> Restoring | None: ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,7 @@ class Here:
         self.guest = guest
         self.host = host
         self.role = role
+        self._restored = False
 
     @property
     def fleet(self) -> Fleet:
@@ -174,6 +192,16 @@ class Here:
                 f"{', '.join(guests)} have the role: {why}",
                 "give it to one guest",
             )
+
+    def restore_state(self) -> None:
+        """The place where restore.py brings this role's state back; any other run does nothing here.
+
+        A role whose service must never start without its state calls it once user and folder are there. After
+        the deploy function it is called anyway; the second time it does nothing.
+        """
+        if self.run.restoring is not None and self.role.state and not self._restored:
+            self.run.restoring.state(self)
+        self._restored = True
 
     def port(self, name: str) -> Port:
         """A port of this role by its name; KeyError when there is none."""

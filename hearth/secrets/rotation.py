@@ -120,3 +120,15 @@ def accepted_beside(find: Find, name: str) -> Values:
     if rotation is None or not rotation.accepted or rotation.other.get(name) is None:
         return {}
     return rotation.other
+
+
+def refused_now(find: Find, name: str) -> Secret | None:
+    """The value that a server must no longer accept for a secret; None where nothing is being withdrawn.
+
+    Args:
+        find: looks a secret up.
+        name: the secret.
+    """
+    text = find(entry_of(name))
+    rotation = decode(name, text) if text else None
+    return None if rotation is None or rotation.accepted else rotation.other.get(name)

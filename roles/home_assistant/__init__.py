@@ -16,7 +16,7 @@ from .container import container
 from .core import core
 from .haos import haos
 from .inside import settle
-from .place import UNIT, USER, keep_token
+from .place import LIBRARY, UNIT, USER, keep_token
 
 BEHIND = 18123
 INSTALLS = ("haos", "container", "core")
@@ -42,7 +42,12 @@ role = Role(
         Need("postgresql", "postgres", optional=True),
         Need("ai_automation", "web", optional=True, later=True),
     ),
-    state=(Directory(CONFIG),),
+    # Home Assistant OS keeps its own on its own machine.
+    state=(
+        Directory(
+            CONFIG, dump=f"sh {LIBRARY}/dump", restore=f"sh {LIBRARY}/restore", unless=f"[ ! -d {CONFIG} ]"
+        ),
+    ),
     secrets=(
         "home-assistant/*",
         "mqtt/home-assistant-*",

@@ -30,7 +30,7 @@ def container(here: Here, port: int, web: dict[str, object]) -> Configuration:
     apt.installed(name="Install Podman", packages=["podman", "python3", "uidmap"])
     quadlet.pulled(name="Take Home Assistant's image", reference=image)
     found = configuration(here, USER)
-    place(web, UID)
+    place(here, port, web, UID)
     values = {"image": image, "uid": UID, "users": USERS, "config": CONFIG, "library": LIBRARY}
     judge = here.template("container-check.sh.j2", f"{LIBRARY}/check-in-container", values=values, mode="755")
     configure(here, found, judge.path, (judge,))

@@ -34,7 +34,7 @@ def core(here: Here, port: int, web: dict[str, object]) -> Configuration:
     """
     found = configuration(here, USER)
     ident = install(here, wanted(here, found))
-    place(web)
+    place(here, port, web)
     python = f"{release.path_of(NAME, ident)}/venv/bin/python"
     # Compiled code goes to the cache that the service uses: its first start then finds it.
     cache = f"/var/cache/{NAME}"

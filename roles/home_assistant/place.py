@@ -19,10 +19,12 @@ WITHIN = 180  # seconds until it is healthy; the first start compiles everything
 EDITED = ("automations", "scripts", "scenes")  # by the web interface: ours to create, never to change
 
 
-def place(web: dict[str, object], uid: int | None = None) -> None:
+def place(here: Here, port: int, web: dict[str, object], uid: int | None = None) -> None:
     """A user, the folder of its configuration, and what must be there before the first start.
 
     Args:
+        here: the guest.
+        port: where it listens on loopback.
         web: settings of its web server.
         uid: the user's number; None: any.
     """
@@ -32,6 +34,8 @@ def place(web: dict[str, object], uid: int | None = None) -> None:
         holds=f"id -u {USER}",
         command=f"useradd {number}--home-dir {CONFIG} --no-create-home --shell /usr/sbin/nologin {USER}",
     )
+    files.present(name="Bring the programs that dump and restore Home Assistant", files=keepers(here, port))
+    here.restore_state()
     mine = f"install -o {USER} -g {USER}"
     edited = " ".join(f"{CONFIG}/{name}.yaml" for name in EDITED)
     shell.ensure(
@@ -49,6 +53,28 @@ def place(web: dict[str, object], uid: int | None = None) -> None:
         command=f"printf %s {text} >{stored}.new && chmod 600 {stored}.new && chown {USER}: {stored}.new && "
         f"mv {stored}.new {stored}",
     )
+
+
+def keepers(here: Here, port: int) -> list[File]:
+    """The programs that dump its configuration and bring it back.
+
+    Args:
+        here: the guest.
+        port: where it listens on loopback.
+    """
+    values = {
+        "config": CONFIG,
+        "library": LIBRARY,
+        "port": port,
+        "token": TOKEN,
+        "unit": UNIT,
+        "user": USER,
+    }
+    scripts = [
+        here.template(f"{name}.sh.j2", f"{LIBRARY}/{name}", values=values, mode="755")
+        for name in ("dump", "restore")
+    ]
+    return [here.template("dump.py", f"{LIBRARY}/dump.py"), *scripts]
 
 
 def configure(here: Here, found: Configuration, judge: str, tools: tuple[File, ...] = ()) -> None:

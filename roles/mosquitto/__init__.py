@@ -14,6 +14,8 @@ from hearth.secrets import MqttUser as Login
 from hearth.secrets import SecretStore, mqtt_logins
 from roles.mosquitto.bridge import bridge, no_bridge
 
+SAVE = "/usr/local/lib/hearth/mosquitto-save"
+UNIT = "mosquitto.service"
 LEVELS = ("error", "warning", "notice", "information", "debug")
 
 role = Role(
@@ -23,7 +25,7 @@ role = Role(
     ),
     # The first broker of the fleet file is the primary; every further one is bridged to it.
     needs=(Need("mosquitto", "mqtts", topics=(Topic("#"),)),),
-    state=(Directory("/var/lib/mosquitto"),),
+    state=(Directory("/var/lib/mosquitto", before=f"sh {SAVE}", units=(UNIT,)),),
     secrets=("mqtt/*", "mqtt-salt/*", "tls/*"),
     packages=("mosquitto",),
 )
@@ -55,10 +57,13 @@ def mosquitto(here: Here) -> None:
         files=[broker.scratch, broker.restarted, *broker.reloaded],
         check="sh {candidate} {stage}",
     )
+    save = here.template("save.sh", SAVE, mode="755")
     files.present(name="Confine Mosquitto", files=[broker.unit])
+    files.present(name="Bring what has Mosquitto save its memory", files=[save])
+    here.restore_state()
     systemd.service(
         name="Run Mosquitto",
-        unit="mosquitto.service",
+        unit=UNIT,
         restart_on=[broker.restarted, broker.unit],
         reload_on=broker.reloaded,
         ports=[port.number for port in role.provides],

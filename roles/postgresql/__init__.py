@@ -21,7 +21,15 @@ from .rendered import DatabaseFiles, database_files
 
 role = Role(
     provides=(Port("postgres", 5432, tls=True, audience="fleet", health="postgres"),),
-    state=(Directory("/var/lib/postgresql", dump=f"sh {LIBRARY}/dump", restore=f"sh {LIBRARY}/restore"),),
+    state=(
+        Directory(
+            "/var/lib/postgresql",
+            dump=f"sh {LIBRARY}/dump",
+            restore=f"sh {LIBRARY}/restore",
+            # A replica has what its primary has, and takes it from there.
+            unless="ls /var/lib/postgresql/*/main/standby.signal",
+        ),
+    ),
     secrets=("postgresql/*", "postgresql-salt/*", "tls/*"),
     # The server itself is installed by the role: Debian's package would make a cluster of its own at once.
     packages=("postgresql-common",),

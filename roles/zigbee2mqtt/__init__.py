@@ -23,6 +23,7 @@ APP = "zigbee2mqtt"
 USER = "zigbee2mqtt"
 DATA = "/var/lib/zigbee2mqtt"
 CONFIG = "/etc/zigbee2mqtt"
+AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 LIBRARY = "/usr/local/lib/hearth/zigbee2mqtt"
 GUARD = f"{LIBRARY}/keep-network.cjs"
 UNIT = "zigbee2mqtt.service"
@@ -46,9 +47,10 @@ role = Role(
             ),
         ),
     ),
-    state=(Directory(DATA),),  # database.db, configuration.yaml, coordinator_backup.json: devices and network
+    # database.db, configuration.yaml, coordinator_backup.json: devices and network.
+    state=(Directory(DATA, before=f"python3 -B {LIBRARY}/backup.py", units=(UNIT,)),),
     secrets=("zigbee2mqtt/*", "mqtt/zigbee2mqtt-*"),
-    packages=("ca-certificates", "curl"),
+    packages=("ca-certificates", "curl", "python3-paho-mqtt"),
 )
 
 
@@ -62,6 +64,9 @@ def zigbee2mqtt(here: Here) -> None:
         holds=f"id -u {USER} && [ -d {DATA} ] && {_nothing_older(here)}",
         command=here.render("folder.sh.j2", user=USER, data=DATA, older=here.value("older_data")),
     )
+    asks = [here.template("backup.py", f"{LIBRARY}/backup.py"), asked(here)]
+    files.present(name="Bring what asks Zigbee2MQTT for its coordinator's backup", files=asks)
+    here.restore_state()
     network.kept(name="Keep the Zigbee network", store=here.secrets, folder=DATA)
     unit = here.template("zigbee2mqtt.service.j2", f"/etc/systemd/system/{UNIT}", values=_unit_values(here))
     config = config_files(here)
@@ -143,6 +148,21 @@ def config_files(here: Here) -> tuple[File, ...]:
         # Zigbee2MQTT must be able to write it: what is changed in its frontend goes back to where it stood.
         own(f"{DATA}/secret.yaml", secret, USER),
     )
+
+
+def asked(here: Here) -> File:
+    """How backup.py asks Zigbee2MQTT: its own login at the broker, which may use its topics."""
+    broker = here.providers("mosquitto.mqtts")[0]
+    login = mqtt_user(here.secrets, _user(here))
+    found = {
+        "host": broker.guest.name,
+        "port": broker.port.number,
+        "ca": AUTHORITY,
+        "user": login.name,
+        "password": login.password.reveal(),
+        "unit": UNIT,
+    }
+    return own(f"{CONFIG}/backup.json", lambda: json.dumps(found, indent=1) + "\n")
 
 
 def own(path: str, content: Callable[[], str], user: str = "root") -> File:

@@ -19,8 +19,10 @@ Where each correction is, with its recordings and sources:
 | starting, stopping, creating, destroying a container | ct_life.py |
 | nodes, networks, lists, guest agent | views.py |
 | the firewall's configuration | firewall.py, macros.py |
+| backup jobs | backup_jobs.py |
+| what a restore takes from a backup | archives.py |
 
-Not corrected, because nothing of Hearth relies on it: backup jobs, vzdump and restore, `/cluster/resources`
+Not corrected, because nothing of Hearth relies on it: vzdump itself, `/cluster/resources`
 and its lag, `/cluster/tasks`, `query-url-metadata` (a canned answer), HA, SDN and replication lists,
 cloud-init dumps, migration of disks to another VM, and the lines of tests/api/fake/test_replay.py's KNOWN.
 """

@@ -271,3 +271,48 @@ def test_without_any_of_the_firewalls_privileges_a_call_to_it_is_refused(
     shown = path.replace("/vms", "/vms/135")
     with pytest.raises(HearthError, match=f"Permission check failed .{shown}, {name}"):
         keep_the_firewall(api)
+
+
+# ------------------------------------------------------------------ the backups' part
+
+
+@pytest.fixture
+def backed(site: Site) -> Site:
+    """A home with a backup job, bootstrapped; the token comes from the secrets."""
+    fleet = fleet_file(comms=container_in_file())
+    fleet["backup"] = {"storage": "local", "jobs": {"daily": {"schedule": "02:00", "keep": {"daily": 7}}}}
+    site.declare(fleet)
+    site.bootstrap().went_well()
+    site.home.env.pop("PROXMOX_VE_API_TOKEN", None)
+    return site
+
+
+def test_with_the_tokens_rights_jobs_are_kept_and_a_guest_comes_from_its_backup(backed: Site) -> None:
+    backed.home.deploy().went_well()
+    assert set(backed.pve.backup_jobs) == {"hearth-daily"}
+    backed.pve.add_archive(135, "2026_11_30-02_00_00", 1_796_000_000)
+    backed.home.pyinfra("inventory", "teardown.py", "-y", "--data", "destroy=comms").went_well()
+    done = backed.home.pyinfra("inventory", "restore.py", "-y").went_well()
+    assert "comms from Proxmox's backup of" in done.text
+    assert backed.home.status(135) == "running"
+    said = backed.hearth("doctor").out
+    assert "may do what the fleet needs, and nothing else" in said
+    assert not [asked for asked in backed.pve.log.requests if asked.status == 403]
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [
+        ("HearthRoot", "Sys.Audit"),
+        ("HearthRoot", "Sys.Modify"),
+        ("HearthStorage-local", "Datastore.Allocate"),
+    ],
+)
+@pytest.mark.slow
+def test_without_any_of_the_backups_privileges_it_is_refused_and_doctor_names_it(
+    backed: Site, role: str, name: str
+) -> None:
+    backed.pve.access.custom[role] -= {name}
+    backed.home.deploy().refused("Permission check failed", name)
+    assert f"{name} (to " in backed.hearth("doctor").out
+    assert backed.pve.backup_jobs == {}

@@ -298,3 +298,30 @@ def test_a_watcher_without_a_fixed_address_is_refused() -> None:
     home = a_home(guest("eye", 60, "monitoring", address="dhcp", address6=None))
     with pytest.raises(HearthError, match="eye"):
         flows(home, WATCHED, settings(home))
+
+
+# ------------------------------------------------------- a guest that needs management's port
+
+
+def a_collector(*needs: Need) -> tuple[Fleet, dict[str, Role]]:
+    """A role on guest `spare` that needs SSH of everybody."""
+    roles = {**ROLES, "collector": Role(needs=needs or (Need("base", "ssh"),), name="collector")}
+    guests = tuple(
+        one.model_copy(update={"roles": (*one.roles, "collector")}) if one.name == "spare" else one
+        for one in HOME.guests
+    )
+    return HOME.model_copy(update={"guests": guests}), roles
+
+
+@pytest.mark.parametrize("at", ["192.0.2.{}", "2001:db8::{}"], ids=["IPv4", "IPv6"])
+def test_a_guest_that_needs_ssh_reaches_it_and_no_other_guest_does(at: str) -> None:
+    fleet, roles = a_collector()
+    table = flows(fleet, roles, settings(fleet, management=[at.format(10)]))
+    assert answers(table, at.format(38)) >= SSH
+    for last in (34, 35, 36, 77):
+        assert not SSH & answers(table, at.format(last)), last
+
+
+def test_where_it_is_management_anyway_no_flow_is_added() -> None:
+    fleet, roles = a_collector()
+    assert flows(fleet, roles, settings(fleet)) == flows(HOME, ROLES, settings())

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from hearth.fleet.model import Admin, Fleet, Guest, Network, Node
+from hearth.known_hosts import KnownHosts
 from hearth.phones.registry import Phones
 from hearth.pki import Authority
 from hearth.role.catalogue import load_roles
 from hearth.role.declaration import Role
-from hearth.role.here import Here
+from hearth.role.here import Here, Restoring
 from hearth.secrets import SecretStore
 
 PROJECT = Path(__file__).parents[3]
@@ -70,6 +71,8 @@ class FakeRun:
     roles: dict[str, Role] = field(default_factory=lambda: load_roles(PROJECT / "roles"))
     project: Path = PROJECT
     phones: Phones = field(default_factory=Phones)
+    known_hosts: KnownHosts = field(default_factory=lambda: KnownHosts(Path("/nonexistent/known_hosts")))
+    restoring: Restoring | None = None
     secrets: SecretStore = field(
         default_factory=lambda: SecretStore(
             Path("/nonexistent/secrets.age"), Path("/nonexistent/age.key"), {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -273,6 +273,57 @@ def test_one_that_has_joined_meanwhile_is_not_joined_again(server: Server) -> No
     machine.now = Membership("Running", f"comms.{DOMAIN}", server=SERVER)
     assert join(machine)
     assert (machine.ran, server.asked) == ([], [])
+
+
+class Restored(Machine):
+    """A guest whose tailscaled has just got its old identity back, and is let in after some looks, or never.
+
+    Its shell is this machine's; `tailscale` says what is in a file.
+    """
+
+    def __init__(self, server: Server, folder: Path, after: int) -> None:
+        super().__init__(server)
+        self.folder = folder
+        (folder / "tailscale").write_text(
+            f"#!/bin/sh\necho x >>{folder}/looks\n[ $(wc -l <{folder}/looks) -gt {after} ] && "
+            'echo \'{"BackendState": "Running"}\' || echo \'{"BackendState": "NoState"}\'\n'
+        )
+        (folder / "tailscale").chmod(0o755)
+        self.now = Membership("NoState")
+
+    def run_shell_command(self, line: str, **how: Any) -> tuple[bool, Any]:
+        self.ran.append((line, how))
+        path = {"PATH": f"{self.folder}:/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-c", line], env=path, check=False, timeout=30)
+        if done.returncode == 0:
+            self.now = Membership("Running", f"comms.{DOMAIN}", server=SERVER)
+        return done.returncode == 0, SimpleNamespace(stdout="", stderr="")
+
+
+def restoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = SimpleNamespace(interrupted=False, brought_back={("comms", "tailscale")})
+    monkeypatch.setattr(runs, "current", lambda: run)
+
+
+def test_a_restored_identity_is_waited_for_and_not_joined_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    restoring(monkeypatch)
+    server.there = [Device("1", "comms", "comms", tags=("tag:hearth",))]
+    machine = Restored(server, tmp_path, after=2)
+    assert join(machine), machine.said
+    assert server.asked == [], "its device is not forgotten, no key is made"
+
+
+def test_a_restored_identity_that_is_not_accepted_is_a_failure_and_stays(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    restoring(monkeypatch)
+    server.there = [Device("1", "comms", "comms", tags=("tag:hearth",))]
+    machine = Restored(server, tmp_path, after=1000)
+    assert not tailscale._join(None, machine, replace(ENTRY, within=2))
+    assert "restored identity" in " ".join(machine.said)
+    assert server.asked == []
 
 
 # ------------------------------------------------------------------ the role

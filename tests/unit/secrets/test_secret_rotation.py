@@ -26,6 +26,7 @@ NAMES = (
     "mqtt/zigbee2mqtt-comms",
     "postgresql/home-assistant",
     "proxmox/token",
+    "restic/password",
     "ssh/deploy",
     "tls/comms/cert",
     "tls/comms/key",
@@ -61,6 +62,7 @@ def test_all_is_what_a_run_can_switch_by_itself() -> None:
         "mqtt/hearth-verify",
         "mqtt/zigbee2mqtt-comms",
         "postgresql/home-assistant",
+        "restic/password",
         "tls/comms/cert",
     )
 

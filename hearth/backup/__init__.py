@@ -1,0 +1,1 @@
+"""Backups: what guests keep, where it is kept, and how it comes back."""
