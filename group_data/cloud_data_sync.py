@@ -1,9 +1,9 @@
 """What an admin may tune about the copy of the backups elsewhere; see docs/backup.md."""
 
 # Where the copy goes, as restic has it: "s3:https://s3.example.org/BUCKET/home", "sftp:user@host:/path",
-# "rest:https://host:8000/home", "rclone:REMOTE:path", "b2:BUCKET:home" (restic.readthedocs.io, "Preparing a new
-# repository"). {NAME} stands for a secret: "rest:https://home:{restic/rest-password}@host:8000/home". None: no
-# backup leaves the home.
+# "rest:https://host:8000/home", "rclone:REMOTE:path", "b2:BUCKET:home" (restic.readthedocs.io, "Preparing a
+# new repository"). {NAME} stands for a secret: "rest:https://home:{restic/rest-password}@host:8000/home".
+# None: no backup leaves the home.
 cloud_data_sync_repository: str | None = None
 
 # What the place needs to know: variables of restic's backends. Those of `secrets` are secrets of the fleet by

@@ -1,7 +1,7 @@
 """What an admin may tune about the backup of all guests' states; see docs/backup.md."""
 
-# When it runs, every day: systemd.time(7), e.g. "03:10"; and by how many seconds at most it is put off, by chance,
-# so that not all jobs begin at once. What was missed while the guest was off is made up for.
+# When it runs, every day: systemd.time(7), e.g. "03:10"; and by how many seconds at most it is put off, by
+# chance, so that not all jobs begin at once. What was missed while the guest was off is made up for.
 config_backup_at = "03:10"
 config_backup_random_delay = 600
 

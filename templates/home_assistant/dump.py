@@ -1,8 +1,8 @@
-"""Written by Hearth. `python dump.py PORT TOKEN_FILE CONFIG`: Home Assistant's own backup to stdout, as a tar.
+"""Written by Hearth. `python dump.py PORT TOKEN_FILE CONFIG`: Home Assistant's own backup to stdout, a tar.
 
-It makes a backup itself (action `backup.create`, home-assistant.io/integrations/backup), so that its database and
-what it keeps in memory are of one moment. What is written here is the backup's inner tar without its compression:
-the same bytes stay the same from day to day. The backup is removed again.
+It makes a backup itself (action `backup.create`, home-assistant.io/integrations/backup), so that its
+database and what it keeps in memory are of one moment. What is written here is the backup's inner tar without
+its compression: the same bytes stay the same from day to day. The backup is removed again.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def main(port: int, token: str, config: Path) -> None:
         raise SystemExit(f"Home Assistant made {len(made)} backups in {folder}, not one (run again)")
     (ours,) = made
     try:
-        with open(ours, "rb") as file:
+        with ours.open("rb") as file:
             write(file, sys.stdout.buffer)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -61,11 +61,11 @@ def write(backup, out) -> None:
         names = set(outer.getnames())
         inner = next((name for name in INNER if name in names), None)
         if inner is None:
-            raise SystemExit(
-                f"the backup holds no configuration, but {', '.join(sorted(names)) or 'nothing'}"
-            )
+            there = ", ".join(sorted(names)) or "nothing"
+            raise SystemExit(f"the backup holds no configuration, but {there}")
         content = outer.extractfile(inner)
-        shutil.copyfileobj(gzip.open(content) if inner.endswith(".gz") else content, out, 1 << 20)
+        plain = gzip.GzipFile(fileobj=content) if inner.endswith(".gz") else content
+        shutil.copyfileobj(plain, out, 1 << 20)
     out.flush()
 
 

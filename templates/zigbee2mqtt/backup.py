@@ -1,8 +1,8 @@
 """Written by Hearth. Have a running Zigbee2MQTT save its devices and its coordinator's backup.
 
 It answers `zigbee2mqtt/bridge/request/backup` once database.db and coordinator_backup.json are written
-(www.zigbee2mqtt.io/guide/usage/mqtt_topics_and_messages.html; lib/extension/bridge.ts). Exit code 0: done, or it
-does not run and its files are at rest.
+(www.zigbee2mqtt.io/guide/usage/mqtt_topics_and_messages.html; lib/extension/bridge.ts). Exit code 0: done, or
+it does not run and its files are at rest.
 """
 
 import json
@@ -11,10 +11,13 @@ import ssl
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 
 REQUEST, RESPONSE = "zigbee2mqtt/bridge/request/backup", "zigbee2mqtt/bridge/response/backup"
+SETTINGS = "/etc/zigbee2mqtt/backup.json"
+FAILED = 0x80  # reason codes from here on are failures (MQTT 5.0, 2.4)
 CONNECTS, ANSWERS = 20, 180  # seconds; a coordinator with many devices takes its time
 
 
@@ -57,7 +60,7 @@ def connected(settings: dict, heard: queue.Queue) -> mqtt.Client:
         heard.put(str(reason) if reason != 0 else "")
 
     def on_subscribe(_client, _data, _number, reasons, _properties=None):
-        refused = any(getattr(reason, "value", reason) >= 0x80 for reason in reasons)
+        refused = any(getattr(reason, "value", reason) >= FAILED for reason in reasons)
         heard.put("its answers may not be read" if refused else "")
 
     client.on_connect, client.on_subscribe = on_connect, on_subscribe
@@ -77,7 +80,6 @@ def judged(heard: queue.Queue, transaction: str) -> str:
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1] if len(sys.argv) > 1 else "/etc/zigbee2mqtt/backup.json") as file:
-        failed = main(json.load(file))
+    failed = main(json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else SETTINGS).read_text()))
     if failed:
         sys.exit(f"Zigbee2MQTT has not saved its coordinator's backup: {failed}")
