@@ -29,7 +29,7 @@ def _endings(limits: Limits) -> tuple[Alert, ...]:
         ),
         Alert(
             "BackupOld",
-            f"time() - hearth_backup_last_success_timestamp_seconds > {limits.backup_hours * 3600}",
+            f"time() - hearth_backup_state_timestamp_seconds > {limits.backup_hours * 3600}",
             "10m",
             "critical",
             "the last backup of {{ $labels.role }} on {{ $labels.guest }} is "
@@ -37,14 +37,14 @@ def _endings(limits: Limits) -> tuple[Alert, ...]:
         ),
         Alert(
             "BackupFailed",
-            "hearth_backup_failed == 1",
+            "hearth_backup_guest_ok == 0 or hearth_backup_ok == 0",
             "0m",
             "warning",
-            "a backup of {{ $labels.role }} on {{ $labels.guest }} has failed",
+            "a backup has failed: {{ $labels.guest }}, {{ $labels.job }}",
         ),
         Alert(
             "BackupShrunk",
-            "hearth_backup_bytes < 0.5 * quantile_over_time(0.5, hearth_backup_bytes[7d])",
+            "hearth_backup_state_bytes < 0.5 * quantile_over_time(0.5, hearth_backup_state_bytes[7d])",
             "1h",
             "warning",
             "the backup of {{ $labels.role }} on {{ $labels.guest }} has less than half of its usual size: "
@@ -52,7 +52,7 @@ def _endings(limits: Limits) -> tuple[Alert, ...]:
         ),
         Alert(
             "BackupMissing",
-            "absent(hearth_backup_last_success_timestamp_seconds)",
+            "absent(hearth_backup_state_timestamp_seconds)",
             "26h",
             "critical",
             "no backup has ever been reported",

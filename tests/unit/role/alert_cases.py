@@ -228,7 +228,7 @@ CASES = (
     Case(
         "BackupOld",
         {
-            'hearth_backup_last_success_timestamp_seconds{guest="comms",role="mosquitto"}': (
+            'hearth_backup_state_timestamp_seconds{guest="comms",role="mosquitto"}': (
                 f"0+0x{30 * 60} 108000+0x120"
             )
         },
@@ -236,10 +236,10 @@ CASES = (
         29 * 60,
         30 * 60 + 30,
     ),
-    Case("BackupFailed", gauge('hearth_backup_failed{guest="comms",role="mosquitto"}', UP, DOWN), 9, 20, 60),
+    Case("BackupFailed", gauge('hearth_backup_guest_ok{guest="comms",job="node"}', DOWN, UP), 9, 20, 60),
     Case(
         "BackupShrunk",
-        {'hearth_backup_bytes{guest="comms",role="mosquitto"}': "1000+0x600 100+0x200 1000+0x200"},
+        {'hearth_backup_state_bytes{guest="comms",role="mosquitto"}': "1000+0x600 100+0x200 1000+0x200"},
         590,
         700,
         900,
@@ -247,7 +247,7 @@ CASES = (
     Case(
         "BackupMissing",
         {
-            'hearth_backup_last_success_timestamp_seconds{guest="comms",role="mosquitto"}': (
+            'hearth_backup_state_timestamp_seconds{guest="comms",role="mosquitto"}': (
                 f"_x{28 * 60} {28 * 3600}+0x60"
             )
         },

@@ -320,7 +320,7 @@ def watched() -> Any:
         home.write()
         texts = root / "texts"
         texts.mkdir()
-        (texts / "backup.prom").write_text('hearth_backup_failed{guest="comms",role="mosquitto"} 1\n')
+        (texts / "backup.prom").write_text('hearth_backup_state_bytes{guest="comms",role="mosquitto"} 1\n')
         at = f"{root}{configuration.FOLDER}"
         with (
             running(
@@ -368,7 +368,7 @@ class TestItWatches:
         assert found
 
     def test_what_a_guest_says_of_another_keeps_its_name(self, watched: Watched) -> None:
-        rows = until(lambda: watched.asked("hearth_backup_failed"))
+        rows = until(lambda: watched.asked("hearth_backup_state_bytes"))
         assert [(row["metric"]["guest"], row["metric"]["role"]) for row in rows] == [("comms", "mosquitto")]
         assert watched.asked('node_textfile_mtime_seconds{file=~".*backup.prom"}')
 
