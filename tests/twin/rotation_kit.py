@@ -68,7 +68,7 @@ class Tried:
         if name == "home-assistant/owner":
             return self._owner
         kind, _, last = name.rpartition("/")
-        if kind == "postgresql" and last != "home_assistant":
+        if kind == "postgresql" and last != "home-assistant":
             return None
         if kind == "zigbee2mqtt" and last != "frontend-token":
             return None
