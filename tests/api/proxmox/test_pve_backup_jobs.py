@@ -11,6 +11,8 @@ from hearth.proxmox.privileges import needed
 from tests.api.run.conftest import Home, container, fleet_of, home_of, machine
 from twin.pve import Pve, Server
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = {"id": "nightly", "schedule": "01:00", "storage": "local", "all": 1}
 
 

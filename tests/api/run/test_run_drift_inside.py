@@ -35,6 +35,8 @@ from hearth.ops import files, shell
 from hearth.ops.files import File
 from hearth.role.declaration import Role
 
+pytestmark = pytest.mark.slow
+
 role = Role()
 
 

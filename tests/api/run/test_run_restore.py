@@ -22,6 +22,8 @@ from hearth.secrets import SecretStore
 from tests.api.run.conftest import Home, container, fleet_of
 from twin.pve import Pve
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse battery staple"
 
 

@@ -23,6 +23,8 @@ from hearth.secrets import Secret, SecretStore
 from hearth.secrets.rotation import PHASES, accepted_beside, encode, entry_of, refused_now
 from hearth.secrets.staged import StagedSecrets
 
+pytestmark = pytest.mark.slow
+
 KNOWN = Known(("restic/password",), frozenset(), frozenset(), frozenset())
 TEXT = "a text that nobody elsewhere may read"
 

@@ -18,6 +18,8 @@ from hearth.backup.proof import Choice, find, read_date, shown
 from hearth.backup.source import HereSource
 from hearth.errors import HearthError
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SLOW = pytest.mark.slow
 WANTED = {"comms": ["greeter-0"], "data": ["greeter-0"]}

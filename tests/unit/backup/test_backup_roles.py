@@ -23,6 +23,8 @@ from hearth.role.order import in_order
 from hearth.secrets import Secret
 from hearth.secrets.rotation import Rotation, encode, entry_of
 
+pytestmark = pytest.mark.slow
+
 DATA = guest("data", 139, "state", "config_backup", "cloud_data_sync")
 COMMS = guest("comms", 135, "state", "mosquitto", "ai_automation")
 

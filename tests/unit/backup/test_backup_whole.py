@@ -23,6 +23,8 @@ from hearth.known_hosts import KnownHosts
 from hearth.ops.files import File
 from hearth.role.declaration import Directory, Role
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 TEXT = "what must not be lost"
 KEPT = "/var/lib/greeter"

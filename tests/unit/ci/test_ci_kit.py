@@ -21,6 +21,8 @@ from pydantic import ValidationError
 
 from twin import go_programs
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 KIT = PROJECT / "docs" / "ci"
 WORKFLOWS = sorted(KIT.glob("*.yml"))

@@ -20,6 +20,8 @@ from hearth.report.asked import Asked
 from hearth.report.gather import CertificatePart, GuestPart, NodePart
 from hearth.report.page import html, tiles
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 

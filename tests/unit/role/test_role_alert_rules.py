@@ -14,6 +14,8 @@ from role_kit import PROJECT
 
 from roles.monitoring import configuration, rules
 
+pytestmark = pytest.mark.slow
+
 RUN = a_home()
 LONG = 1500  # minutes; what takes days is not evaluated every minute
 PRESENT = frozenset({"config_backup"})

@@ -27,6 +27,8 @@ from tests.ports import free_port
 sys.path.insert(0, str(PROJECT / "apps"))
 from alert_relay.message import message
 
+pytestmark = pytest.mark.slow
+
 FIRING = {
     "status": "firing",
     "labels": {"alertname": "GuestDown", "guest": "comms", "severity": "critical"},

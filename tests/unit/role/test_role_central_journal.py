@@ -25,6 +25,8 @@ from hearth.role.here import Here
 from roles import central_journal, journal_upload
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 REMOTE, UPLOAD = "/lib/systemd/systemd-journal-remote", "/lib/systemd/systemd-journal-upload"
 BOOT = "0123456789abcdef0123456789abcdef"
 MIB = 1024 * 1024

@@ -21,6 +21,8 @@ sys.path.insert(0, str(PROJECT / "apps"))
 sys.modules.setdefault("apprise", type(sys)("apprise"))  # what sends is not used here
 from alert_relay.watch import Watch, decide, load, save  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 AFTER, AGAIN = 300.0, 3600.0
 
 

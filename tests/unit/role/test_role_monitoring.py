@@ -28,6 +28,8 @@ from roles import monitoring as role
 from roles.monitoring import configuration, exporters, pages
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 TOKEN = token_name("monitoring-monitoring")
 
 

@@ -16,6 +16,8 @@ from hearth.ops.files import File
 from roles import alerts, central_journal, dead_man, journal_upload, metrics, monitoring, ntfy
 from roles.monitoring import exporters, proxmox
 
+pytestmark = pytest.mark.slow
+
 EXPOSED = 5.0  # as tests/verify/sandbox.py asks
 DEBIANS = Path("/lib/systemd/system")
 

@@ -24,6 +24,8 @@ sys.path.insert(0, str(PROJECT / "apps"))
 from mqtt_metrics.state import LATE, State
 from mqtt_metrics.state import Broker as Known
 
+pytestmark = pytest.mark.slow
+
 AVAILABLE, GONE = b'{"state":"online"}', b'{"state":"offline"}'
 
 

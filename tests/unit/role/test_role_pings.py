@@ -12,6 +12,8 @@ from role_kit import PROJECT
 
 from roles.monitoring import exporters
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = PROJECT / "templates/monitoring/pings.sh"
 
 

@@ -18,6 +18,8 @@ from role_kit import FakeRun, fleet, guest
 from roles.monitoring import exporters
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 BIN = Path("/usr/lib/postgresql/15/bin")
 SLOT = "hearth_data"
 # The port number is replaced: a local test has one address, and two databases on it.
