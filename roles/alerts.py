@@ -36,7 +36,7 @@ role = Role(
         Port("relay", RELAY, audience="host"),
     ),
     needs=(Need("ntfy", "web", optional=True),),
-    state=(Directory(DATA),),
+    state=(Directory(DATA, units=(UNIT,)),),
     secrets=("alerts/*", "ntfy/alerts-*", "tls/*"),
 )
 

@@ -19,7 +19,7 @@ from hearth.errors import HearthError
 from hearth.ops import files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.certificates import fixed_addresses
-from hearth.role.declaration import Directory, Port, Role
+from hearth.role.declaration import Port, Role
 from hearth.role.here import Here
 
 USER, GATE = "journal-central", "journal-gate"
@@ -42,7 +42,6 @@ MARGIN = 128  # MiB that may come in between two looks
 
 role = Role(
     provides=(Port("https", 19_532, tls=True),),
-    state=(Directory(JOURNALS),),
     secrets=("tls/*",),
     packages=("haproxy", "systemd-journal-remote"),
 )

@@ -49,7 +49,7 @@ role = Role(
             path="/v1/health",
         ),
     ),
-    state=(Directory(DATA),),
+    state=(Directory(DATA, units=(UNIT,)),),
     secrets=("ntfy/*",),
     packages=fetched.PACKAGES,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hearth.ops import apt, files, shell, systemd
 from hearth.ops.files import File
-from hearth.role.declaration import Directory, Metrics, Need, Port, Role, Topic
+from hearth.role.declaration import Metrics, Need, Port, Role, Topic
 from hearth.role.here import Here
 
 from . import proxmox
@@ -46,7 +46,6 @@ role = Role(
         Need("postgresql", "postgres", optional=True, grants=("pg_monitor",)),
         Need("alerts", "web", optional=True, later=True),
     ),
-    state=(Directory(DATA),),
     secrets=(
         "monitoring/*",
         "metrics/*",

@@ -69,8 +69,9 @@ def test_nothing_newer(home: Home, offered: Registries) -> None:
     for package, name in (("uv", "uv"), ("homeassistant", "Home Assistant")):
         files = [{"filename": f"{package}-{known[name]}.tar.gz"}]
         offered.answers[f"/simple/{package}/"] = (200, json.dumps({"files": files}))
-    tags = [{"tag_name": f"v{known['headscale']}"}]
-    offered.answers["/repos/juanfont/headscale/releases"] = (200, json.dumps(tags))
+    for name, repository in (("headscale", "juanfont/headscale"), ("ntfy", "binwiederhier/ntfy")):
+        tags = [{"tag_name": f"v{known[name]}"}]
+        offered.answers[f"/repos/{repository}/releases"] = (200, json.dumps(tags))
     done = outdated(home, offered.url).went_well()
     assert done.out == f"{len(known)} versions, none overtaken\n"
     offered.answers["/npm"] = (200, json.dumps({"versions": {"99.0.0": {}}}))
