@@ -31,6 +31,7 @@ MAY_BE_THERE = {
     "Postgresql | Find PostgreSQL 15",
     "Postgresql | Follow the primary",
     "Postgresql | Restart PostgreSQL where a setting asks for it",
+    "State | Let nobody collect the state",
     "Tailscale | Keep Tailscale's settings",
     "Wall | Have systemd put the wall up again after Debian's own unit",
     "Zigbee2mqtt | Install Node.js",
