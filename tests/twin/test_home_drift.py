@@ -12,7 +12,7 @@ import pytest
 
 from tests.twin.home_kit import WHOLE, Done, Home
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # What a hand does inside a guest, and what is told of it: kind, a part of the thing, the field.
 INSIDE: dict[str, tuple[str, str, str, str, str]] = {
