@@ -23,6 +23,8 @@ import pytest
 from hearth.secrets import SecretStore, ensure_ssh_key
 from tests.api.run.conftest import PROJECT, Home, container, fleet_of
 
+pytestmark = pytest.mark.slow
+
 ADDRESS = "127.9.9.135"
 HEARTH = str(Path(sys.executable).with_name("hearth"))
 SECRET = "canary-5d2e"
@@ -34,8 +36,6 @@ from pyinfra.operations import server
 from hearth.ops import files, shell
 from hearth.ops.files import File
 from hearth.role.declaration import Role
-
-pytestmark = pytest.mark.slow
 
 role = Role()
 
