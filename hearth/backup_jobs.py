@@ -7,7 +7,6 @@ from typing import Protocol
 
 from hearth.fleet.model import Fleet
 from hearth.proxmox import jobs
-from hearth.proxmox.firewall.observe import Cluster, cluster_of
 from hearth.proxmox.jobs import JobsPlan
 from hearth.survey import Survey
 
@@ -31,7 +30,6 @@ class BackupJobs:
     def __init__(self, run: RunLike) -> None:
         self._run = run
         self._plans: dict[str, JobsPlan] = {}
-        self._clusters: dict[str, Cluster] = {}
 
     @property
     def planned(self) -> Mapping[str, JobsPlan]:
@@ -48,7 +46,7 @@ class BackupJobs:
             api = self._run.survey.api(node)
             self._plans[node] = (
                 jobs.plan(self._wanted(node), api.get(jobs.ROOT) or [])
-                if node == self._first(node)
+                if node == self._run.survey.cluster(node).first(self._run.fleet)
                 else JobsPlan()
             )
         return self._plans[node]
@@ -59,13 +57,4 @@ class BackupJobs:
 
     def _wanted(self, node: str) -> dict[str, dict[str, str]]:
         fleet, survey = self._run.fleet, self._run.survey
-        return jobs.wanted(fleet, self._cluster(node).nodes, lambda name: survey.node_of(fleet.guest(name)))
-
-    def _first(self, node: str) -> str:
-        nodes = self._cluster(node).nodes
-        return next(each.name for each in self._run.fleet.nodes if each.name in nodes)
-
-    def _cluster(self, node: str) -> Cluster:
-        if node not in self._clusters:
-            self._clusters[node] = cluster_of(self._run.survey.api(node), node, self._run.fleet)
-        return self._clusters[node]
+        return jobs.wanted(fleet, survey.cluster(node).nodes, lambda name: survey.node_of(fleet.guest(name)))

@@ -1,6 +1,7 @@
 """What Proxmox says of the fleet in this run, and the plans that follow; asked once.
 
-Two GETs a node, one for each guest of ours that is there, one for each pool that the fleet names.
+Two GETs a node, one for each guest of ours that is there, one for each pool that the fleet names; one
+more a node where its cluster is asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hearth.patience import patience
 from hearth.proxmox import observe
 from hearth.proxmox.access import Access, access
 from hearth.proxmox.api import Api
+from hearth.proxmox.cluster import Cluster, cluster_of
 from hearth.proxmox.place import place_all
 from hearth.proxmox.plan import GuestPlan, Intent, plan_destroy, plan_guest
 
@@ -56,6 +58,7 @@ class Survey:
         self._plans: dict[str, GuestPlan] = {}
         self._now: dict[str, str] = {}
         self._archives: dict[str, str] = {}
+        self._clusters: dict[str, Cluster] = {}
         self.chosen: tuple[Guest, ...] = fleet.guests  # what --limit leaves
         self.only: frozenset[str] | None = None  # the guests that this run is about; None: all
 
@@ -129,6 +132,12 @@ class Survey:
         names = set(hosts) if self.only is None else set(hosts) & self.only
         self.chosen = tuple(guest for guest in self.fleet.guests if guest.name in names)
         return self.chosen
+
+    def cluster(self, node: str) -> Cluster:
+        """The cluster that a node belongs to, asked once: one GET. Raises ApiError."""
+        if node not in self._clusters:
+            self._clusters[node] = cluster_of(self.api(node), node, self.fleet)
+        return self._clusters[node]
 
     def now(self, guest: Guest, state: str) -> None:
         """Note what an operation of this run has made of a guest."""

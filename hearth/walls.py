@@ -12,11 +12,12 @@ from hearth.firewall.flows import Flow, flows, management, pingers
 from hearth.firewall.settings import Settings, log_level, read_settings
 from hearth.fleet.model import Fleet, Guest
 from hearth.path import addresses_towards
+from hearth.proxmox.cluster import Cluster
 from hearth.proxmox.firewall import probe
 from hearth.proxmox.firewall.compare import differences
 from hearth.proxmox.firewall.desired import API_PORT, Wants, desired
 from hearth.proxmox.firewall.model import Seen, Wall, guest_scope
-from hearth.proxmox.firewall.observe import Cluster, cluster_of, observe
+from hearth.proxmox.firewall.observe import observe
 from hearth.proxmox.firewall.plan import WallPlan
 from hearth.proxmox.firewall.saved import Memory
 from hearth.proxmox.firewall.switch import OFF, Switch
@@ -53,7 +54,6 @@ class Walls:
     def __init__(self, run: RunLike) -> None:
         self._run = run
         self._plans: dict[str, WallPlan] = {}
-        self._clusters: dict[str, Cluster] = {}
 
     @cached_property
     def settings(self) -> Settings:
@@ -87,7 +87,7 @@ class Walls:
         Raises:
             HearthError: refused, or something did not answer any more; the message says how it ended.
         """
-        cluster = self._cluster(node)
+        cluster = self._run.survey.cluster(node)
         wanted = self._wanted(cluster, self._guests(cluster))
         targets = list(self._targets(cluster))
         switch = Switch(
@@ -101,20 +101,14 @@ class Walls:
         switch.change(wanted)
 
     def _plan(self, node: str) -> WallPlan:
-        cluster = self._cluster(node)
-        first = next(each.name for each in self._run.fleet.nodes if each.name in cluster.nodes)
-        if node != first:
+        cluster = self._run.survey.cluster(node)
+        if node != cluster.first(self._run.fleet):
             return WallPlan(cluster.name)
         wanted = self._wanted(cluster, self._guests(cluster))
         seen = self._seen(node, wanted)
         saved = self._memory(cluster).load()
         ran_out = saved is not None and saved.armed and seen.enable == OFF
         return WallPlan(cluster.name, differences(wanted, seen), seen, ran_out)
-
-    def _cluster(self, node: str) -> Cluster:
-        if node not in self._clusters:
-            self._clusters[node] = cluster_of(self._run.survey.api(node), node, self._run.fleet)
-        return self._clusters[node]
 
     def _wanted(self, cluster: Cluster, guests: Iterable[Guest]) -> Wall:
         fleet = self._run.fleet
@@ -134,7 +128,7 @@ class Walls:
         )
 
     def _seen(self, node: str, wanted: Wall) -> Seen:
-        survey, cluster = self._run.survey, self._cluster(node)
+        survey, cluster = self._run.survey, self._run.survey.cluster(node)
         there = {
             guest_scope(guest.name): f"/nodes/{survey.node_of(guest)}/{PATHS[guest.kind]}/{guest.vmid}"
             for guest in self._guests(cluster)
