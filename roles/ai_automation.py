@@ -14,12 +14,12 @@ from hearth.application.source import Declared
 from hearth.errors import HearthError
 from hearth.ops.files import File
 from hearth.role.acl import VERIFIER, service_user
+from hearth.role.certificates import AUTHORITY
 from hearth.role.declaration import Directory, Need, Port, Role, Topic
 from hearth.role.here import Here
 from hearth.role.tokens import token_name
 from hearth.secrets import mqtt_user
 
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 STATE = "/var/lib/ai-automation"
 UNIT = "ai-automation.service"
 SCOPES = ("read", "trigger")

@@ -7,11 +7,11 @@ from pyinfra.operations import server
 
 from hearth.ops import apt, files, shell, ssh, systemd
 from hearth.ops.files import File
+from hearth.role.certificates import AUTHORITY
 from hearth.role.declaration import Port, Role
 from hearth.role.here import Here
 from hearth.secrets import ensure_ssh_key
 
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"
 AGENT = "/dev/virtio-ports/org.qemu.guest_agent.0"
 
 role = Role(

@@ -18,7 +18,7 @@ from cryptography import x509
 from hearth.errors import HearthError
 from hearth.ops import files, shell, systemd
 from hearth.ops.files import File
-from hearth.role.certificates import fixed_addresses
+from hearth.role.certificates import AUTHORITY, fixed_addresses
 from hearth.role.declaration import Port, Role
 from hearth.role.here import Here
 
@@ -27,7 +27,6 @@ FOLDER = "/etc/journal-central"
 JOURNALS = "/var/log/journal/remote"
 UNIT, GATE_UNIT, LIMITS = "journal-central.service", "journal-gate.service", "journal-central-limits"
 LIBRARY = "/usr/local/lib/hearth/journal-central"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 BEHIND = 19_531
 SENDER = "journal_upload"
 SIZE = re.compile(r"(\d+)([MG])")

@@ -13,6 +13,7 @@ from hearth.errors import HearthError
 from hearth.ops import apt, files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.acl import service_user
+from hearth.role.certificates import AUTHORITY
 from hearth.role.declaration import Need, Role
 from hearth.role.here import Here
 from hearth.role.telling import HEARTBEAT, LIBRARY, program, secret_of, targets
@@ -21,7 +22,6 @@ from hearth.secrets import password
 
 USER, UNIT = "dead-man", "dead-man.service"
 SETTINGS = "/etc/dead-man/settings.json"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 
 role = Role(
     needs=(Need("ntfy", "web"), Need("alerts", "web", later=True)),

@@ -14,7 +14,7 @@ from typing import Any
 from hearth.errors import HearthError
 from hearth.ops import files, systemd
 from hearth.ops.files import File
-from hearth.role.certificates import FRONT_DOOR, fixed_addresses
+from hearth.role.certificates import AUTHORITY, FRONT_DOOR, fixed_addresses
 from hearth.role.declaration import Role
 from hearth.role.fronted import Passage, Server, Web, passages, shareable, webs
 from hearth.role.here import Here
@@ -23,7 +23,6 @@ from hearth.role.inside import Network, inside_networks, outside_addresses
 FOLDER = "/etc/haproxy/hearth"
 CONFIG = f"{FOLDER}/haproxy.cfg"
 ENDED = f"{FOLDER}/ended"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 BALANCES = ("roundrobin", "leastconn", "source")
 FIRST = "primary"  # not shared: the first guest serves, the others stand by
 BY_ITSELF = "source"  # a client stays with one guest, whose memory may hold its session

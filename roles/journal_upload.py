@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from hearth.ops import files, shell, systemd
 from hearth.ops.files import File
+from hearth.role.certificates import AUTHORITY
 from hearth.role.declaration import Need, Role
 from hearth.role.here import Here
 
 USER, UNIT = "journal-upload", "journal-upload.service"
 FOLDER, STATE = "/etc/journal-upload", "/var/lib/journal-upload"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 
 role = Role(
     needs=(Need("central_journal", "https"),),

@@ -10,12 +10,12 @@ from hearth.application import clients
 from hearth.application.deploy import Application, Files
 from hearth.ops.files import File
 from hearth.role.acl import VERIFIER, service_user
+from hearth.role.certificates import AUTHORITY
 from hearth.role.declaration import Need, Port, Role, Topic
 from hearth.role.here import Here
 from hearth.role.tokens import token_name
 from hearth.secrets import mqtt_user
 
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 SCOPES = ("read", "call", "publish")
 LEVELS = ("debug", "info", "warn", "error")
 ASSISTANT = "home_assistant"  # its name among the hub's servers

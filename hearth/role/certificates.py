@@ -11,6 +11,7 @@ from hearth.role.declaration import Role
 from hearth.role.tailnet import certificate_names
 
 FRONT_DOOR = "front_door"
+AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # the fleet's, on every guest: role base brings it
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from urllib.parse import quote, urlencode
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet, Guest
-from hearth.role.certificates import fixed_addresses
+from hearth.role.certificates import AUTHORITY, fixed_addresses
 from hearth.role.declaration import Role
 from hearth.secrets import Secret
 
 DATABASE = "postgresql"
 PORT = 5432
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 REPLICATION = "hearth_replication"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # never needs quotes: PostgreSQL's manual, 4.1.1; NAMEDATALEN - 1
 

@@ -12,6 +12,7 @@ import yaml
 from hearth.errors import HearthError
 from hearth.ops.files import File
 from hearth.role.acl import service_user
+from hearth.role.certificates import AUTHORITY
 from hearth.role.here import Here
 from hearth.role.watched import TEXTFILES, Probe, Scrape, probes, scrapes
 from hearth.secrets import password
@@ -24,7 +25,6 @@ from .pages import page_url, runbooks
 from .rules import Limits, alerts, rules_text
 
 FOLDER = "/etc/prometheus/hearth"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 USER = "prometheus"
 DUES = f"{TEXTFILES}/hearth_secrets.prom"
 ALERTS = "alerts"

@@ -10,7 +10,8 @@ import yaml
 
 from hearth.ops.files import File
 from hearth.role.acl import service_user
-from hearth.role.databases import AUTHORITY, addresses_of, secret_of
+from hearth.role.certificates import AUTHORITY
+from hearth.role.databases import addresses_of, secret_of
 from hearth.role.here import Here
 from hearth.secrets import mqtt_user, password
 

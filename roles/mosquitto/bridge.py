@@ -10,7 +10,7 @@ import json
 from hearth.ops import apt, files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.acl import service_user
-from hearth.role.certificates import fixed_addresses
+from hearth.role.certificates import AUTHORITY, fixed_addresses
 from hearth.role.here import Here
 from hearth.secrets import mqtt_user
 
@@ -20,7 +20,6 @@ SETTINGS = "/etc/mqtt-bridge/settings.json"
 SERVICE = "mqtt-bridge.service"
 UNIT = f"/etc/systemd/system/{SERVICE}"
 USER = "mqtt-bridge"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 
 
 def bridge(here: Here) -> None:

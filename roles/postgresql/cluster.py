@@ -7,7 +7,8 @@ from typing import Any
 
 from hearth.errors import HearthError
 from hearth.fleet.model import Guest
-from hearth.role.databases import AUTHORITY, DATABASE, REPLICATION, addresses_of, primary_of
+from hearth.role.certificates import AUTHORITY
+from hearth.role.databases import DATABASE, REPLICATION, addresses_of, primary_of
 from hearth.role.here import Here
 
 LIBRARY = "/usr/local/lib/hearth/postgresql"

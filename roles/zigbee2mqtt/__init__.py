@@ -12,7 +12,7 @@ from hearth.errors import HearthError
 from hearth.ops import files, release, runtime, shell
 from hearth.ops.files import File
 from hearth.role.acl import service_user
-from hearth.role.certificates import fixed_addresses
+from hearth.role.certificates import AUTHORITY, fixed_addresses
 from hearth.role.declaration import Directory, Need, Port, Role, Topic
 from hearth.role.here import Here
 from hearth.secrets import mqtt_user, password
@@ -23,7 +23,6 @@ APP = "zigbee2mqtt"
 USER = "zigbee2mqtt"
 DATA = "/var/lib/zigbee2mqtt"
 CONFIG = "/etc/zigbee2mqtt"
-AUTHORITY = "/usr/local/share/ca-certificates/hearth.crt"  # role base brings it
 LIBRARY = "/usr/local/lib/hearth/zigbee2mqtt"
 GUARD = f"{LIBRARY}/keep-network.cjs"
 UNIT = "zigbee2mqtt.service"

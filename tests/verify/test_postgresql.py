@@ -11,7 +11,8 @@ from sandbox import assert_confined
 from under_test import TIMEOUT, UnderTest
 
 from hearth.fleet.model import Guest
-from hearth.role.databases import AUTHORITY, Login, logins, primary_of
+from hearth.role.certificates import AUTHORITY
+from hearth.role.databases import Login, logins, primary_of
 
 LAG = 16 * 1024 * 1024  # bytes of WAL: one segment
 PSQL = (
