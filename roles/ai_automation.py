@@ -83,7 +83,7 @@ def ai_automation(here: Here) -> None:
     application.deploy(files, before_run)
 
 
-@role.logs(unit="ai-automation.service")
+@role.logs(unit=UNIT)
 def log_files(here: Here) -> list[File]:
     """What holds its log level."""
     return [automation_files(Application(here, "AI automation", "python"), ()).config]

@@ -17,6 +17,7 @@ from hearth.ops import apt, files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.declaration import Role
 from hearth.role.here import Here
+from hearth.role.watched import TEXTFILES
 
 FOLDER = f"{CONFIG}/remote"
 SETTINGS = f"{CONFIG}/remote.json"
@@ -77,7 +78,7 @@ def remote_of(here: Here) -> Remote | None:
 def at_rest() -> None:
     """No copy is made: cloud_data_sync_repository is None. The metrics of a copy are then missing, too."""
     timers = " ".join(f"hearth-backup-{job}.timer" for job in JOBS)
-    metrics = " ".join(f"{keeping.METRICS}/hearth_backup_{job}.prom" for job in JOBS)
+    metrics = " ".join(f"{TEXTFILES}/hearth_backup_{job}.prom" for job in JOBS)
     shell.ensure(
         name="Have no copy elsewhere: cloud_data_sync_repository is not set",
         holds=f"[ ! -e {SETTINGS} ]",

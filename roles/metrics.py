@@ -50,7 +50,9 @@ def metrics(here: Here) -> None:
         f"--shell /usr/sbin/nologin {USER}; install -d -m 755 {TEXTFILES}",
     )
     unit = here.template(
-        "unit.conf.j2", f"/etc/systemd/system/{UNIT}.d/hearth.conf", values={"user": USER, "folder": FOLDER}
+        "unit.conf.j2",
+        f"/etc/systemd/system/{UNIT}.d/hearth.conf",
+        values={"user": USER, "folder": FOLDER, "textfiles": TEXTFILES},
     )
     # Before the package, which starts it at once: open to everybody, by itself.
     files.present(name="Confine the node exporter", files=[unit])

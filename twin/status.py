@@ -11,10 +11,7 @@ from twin import (
     cgroups,
     control,
     namespace,
-    node_ssh,
-    node_tailscale,
     processes,
-    programs,
     proxy,
     standins,
     up,
@@ -44,9 +41,6 @@ Tested on Debian 12 with cgroup v1 and no systemd as process 1.
 Written for Debian 13, cgroup v2 and systemd, but untested there."""
 
 
-_ROLES = (up.API, node_ssh.ROLE, proxy.OUTER)
-
-
 def report(twin: Twin, say: Callable[[str], None]) -> bool:
     """Say how the twin is; whether all is well."""
     if not twin.exists():
@@ -56,7 +50,7 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     home = Home(**state["home"])
     checks = {
         f"network namespace {twin.netns}": twin.netns_file.exists() and namespace.pinned(twin),
-        **{role: processes.alive(twin, role) is not None for role in _processes(home)},
+        **{role: processes.alive(twin, role) is not None for role in up.roles(home)},
     }
     if any(segment.proxy for segment in home.segments):
         checks[proxy.INNER] = processes.alive(twin, proxy.INNER) is not None
@@ -82,11 +76,6 @@ def report(twin: Twin, say: Callable[[str], None]) -> bool:
     for name, value in overrides({VARIABLE: str(standins.written(twin, home))}, PROJECT).items():
         say(f"  {name}: {value!r} instead of what group_data says")
     return all(checks.values())
-
-
-def _processes(home: Home) -> list[str]:
-    own = (*devices.running(home), *registry.running(home), *programs.running(home))
-    return [*_ROLES, *own, *node_tailscale.running(home)]
 
 
 def _health(twin: Twin) -> tuple[list[dict[str, str]], dict[str, Any] | None]:

@@ -74,11 +74,15 @@ def up(twin: Twin, say: Callable[[str], None]) -> None:
         registry.start(twin, home, say)
         programs.start(twin, home, say)
         node_tailscale.start(twin, home)
-        own = (*devices.running(home), *registry.running(home), *programs.running(home))
-        own += tuple(node_tailscale.running(home))
-        for role in (proxy.OUTER, API, node_ssh.ROLE, *own):
+        for role in roles(home):
             processes.must_live(twin, role)
     say(f"{home.nodes[0].name} is up: https://{home.nodes[0].address}:8006")
+
+
+def roles(home: Home) -> list[str]:
+    """The processes that a twin of this home has."""
+    own = (devices, registry, programs, node_tailscale)
+    return [API, node_ssh.ROLE, proxy.OUTER, *(role for part in own for role in part.running(home))]
 
 
 def _start_api(twin: Twin, home: Home, guest_base: Path, restart: bool) -> None:

@@ -11,6 +11,7 @@ from hearth.backup.schedule import calendar
 from hearth.ops import files, shell
 from hearth.ops.files import File
 from hearth.role.here import Here
+from hearth.role.watched import TEXTFILES
 from hearth.secrets.rotation import accepted_beside, refused_now
 
 COLLECTOR = "config_backup"  # the role that collects the states
@@ -20,7 +21,6 @@ FOLDER = "/var/lib/hearth-backup"
 CONFIG = "/etc/hearth/backup"
 COMMAND = "/usr/local/sbin/hearth-backup"
 FLEET = f"{CONFIG}/fleet"  # where the fleet's own files are kept (hearth.deploy.backup)
-METRICS = "/var/lib/prometheus/node-exporter"
 UNITS = "/etc/systemd/system"
 PASSWORD = "restic/password"
 CREATE = (
@@ -104,7 +104,7 @@ def units(here: Here, job: Job) -> list[File]:
         "command": f"{COMMAND} {job.command}",
         "description": job.description,
         "user": USER,
-        "metrics": METRICS,
+        "metrics": TEXTFILES,
         "file": job.file,
         "folder": FOLDER,
         "memory": here.value("memory"),

@@ -10,10 +10,9 @@ import click
 
 from hearth.doctor.examine import Home
 from hearth.errors import HearthError
-from hearth.fleet.model import Fleet
 from hearth.role.catalogue import load_roles
 from hearth.role.coordination import access_for
-from hearth.role.tailnet import member_names
+from hearth.role.tailnet import known_names, member_names
 from hearth.tailnet import Access, Api, Device, connect, members, policy, status
 
 HEAD = ("GUEST", "DEVICE", "ADDRESSES", "ONLINE", "LAST SEEN", "KEY", "ROUTES", "TAGS")
@@ -30,7 +29,7 @@ def tailnet() -> None:
 def show_status(home: Home, as_json: bool) -> int:
     """Compare the tailnet's devices with the fleet. Changes nothing; exits 0 when all is well."""
     fleet = home.load_fleet()
-    found = status.rows(_api(home).devices(), member_names(fleet), _known(fleet), datetime.now(UTC))
+    found = status.rows(_api(home).devices(), member_names(fleet), known_names(fleet), datetime.now(UTC))
     well = status.all_well(found)
     if as_json:
         click.echo(json.dumps({"well": well, "devices": [row.to_json() for row in found]}, indent=2))
@@ -120,7 +119,7 @@ def prune(home: Home, yes: bool, names: tuple[str, ...]) -> int:
     NAMES are devices to remove although they are online; each must be one of ours that nobody here has.
     """
     api = _api(home)
-    going, staying = members.to_prune(members.left_over(api.devices(), _known(home.load_fleet())), names)
+    going, staying = members.to_prune(members.left_over(api.devices(), known_names(home.load_fleet())), names)
     for device in staying:
         click.echo(f"stays: {device.name} is online; name it to remove it")
     for device in going:
@@ -134,11 +133,6 @@ def prune(home: Home, yes: bool, names: tuple[str, ...]) -> int:
         api.delete(device.id)
     click.echo(f"removed {len(going)}")
     return 0
-
-
-def _known(fleet: Fleet) -> tuple[str, ...]:
-    """Names that may be there: every guest's, and those of nodes that ask."""
-    return (*(guest.name for guest in fleet.guests), *member_names(fleet))
 
 
 def _api(home: Home) -> Api:

@@ -87,15 +87,20 @@ def _size(intent: Intent) -> Iterator[str]:
 
 
 def _operations(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:
+    for op_hash, kind in _kinds(state, order, host):
+        yield prints.pretty_op_name(state.op_meta[op_hash]), kind
+
+
+def _kinds(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:
+    """A host's operations, as hashes, and what each would do: "none", "conditional" or "change"."""
     for op_hash in order:
         if op_hash not in state.ops[host]:
             continue
         data = state.get_op_data_for_host(host, op_hash)
         if not data.operation_meta._maybe_is_change:
-            kind = "none"
+            yield op_hash, "none"
         else:
-            kind = "conditional" if data.global_arguments["_if"] else "change"
-        yield prints.pretty_op_name(state.op_meta[op_hash]), kind
+            yield op_hash, "conditional" if data.global_arguments["_if"] else "change"
 
 
 def plan_json(run: Run, state: Any, dry: bool) -> None:
@@ -119,17 +124,13 @@ def plan_json(run: Run, state: Any, dry: bool) -> None:
 
 def _steps(state: Any, order: list[str], host: Any) -> Iterator[dict[str, Any]]:
     """The operations that would change a host, each with what it found to be otherwise."""
-    for op_hash in order:
-        if op_hash not in state.ops[host]:
-            continue
-        data = state.get_op_data_for_host(host, op_hash)
-        if not data.operation_meta._maybe_is_change:
+    for op_hash, kind in _kinds(state, order, host):
+        if kind == "none":
             continue
         notes = noted(host, op_hash)
-        kind = "conditional" if data.global_arguments["_if"] else "follows" if notes.follows else "change"
         yield {
             "operation": prints.pretty_op_name(state.op_meta[op_hash]),
-            "kind": kind,
+            "kind": "follows" if kind == "change" and notes.follows else kind,
             "found": [lack.to_json() for lack in notes.lacks],
         }
 

@@ -18,7 +18,7 @@ from hearth.pki.certificates import load_certificate, wanted_names
 from hearth.proxmox.plan import GuestPlan
 from hearth.role.certificates import certificate_for
 from hearth.role.coordination import access_for
-from hearth.role.tailnet import member_names
+from hearth.role.tailnet import known_names, member_names
 from hearth.run import Run
 from hearth.tailnet import connect, policy, status
 
@@ -116,8 +116,7 @@ def of_tailnet(look: Look, into: Collected) -> None:
         return
     given = access_for(run.fleet, run.roles, run.environ, run.secrets)
     api = connect(given)
-    expected = member_names(run.fleet)
-    known = (*(guest.name for guest in run.fleet.guests), *expected)
+    expected, known = member_names(run.fleet), known_names(run.fleet)
     down = {guest.name for guest in run.fleet.guests} - look.inside
     into.findings += tailnet.of_devices(status.rows(api.devices(), expected, known, look.now), down)
     file = run.project / policy.FILE

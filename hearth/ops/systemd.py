@@ -52,11 +52,11 @@ def service(
     now = host.get_fact(Unit, unit=unit, paths=[file.path for file in watched])
     # Files that still differ are being planned: at execution they are in place before this is asked.
     planned = {file.path for file in differing(watched)} if watched else set()
-    steps = decide(now, {file.path for file in restart_on}, {file.path for file in reload_on}, planned)
+    paths = {file.path for file in restart_on}, {file.path for file in reload_on}
+    steps = decide(now, *paths, planned)
     if not steps:
         host.noop(f"{unit} runs, with its files as they are")
         return
-    paths = {file.path for file in restart_on}, {file.path for file in reload_on}
     found = lacks(unit, now, *paths, planned)
     note(found, follows=not found)
     yield StringCommand(script(unit, steps, ports, stays))
@@ -71,19 +71,21 @@ def decide(unit: UnitState, restart_on: set[str], reload_on: set[str], planned: 
         reload_on: paths whose change needs a reload.
         planned: paths that this run is about to change.
     """
-    changed = dict(unit.changed)
-
-    def unread(paths: set[str], since: datetime | None) -> bool:
-        return any(path in planned or (since and path in changed and changed[path] > since) for path in paths)
-
     enable = [] if unit.enabled else ["enable"]
     # Before a start always: NeedDaemonReload does not see the first drop-in of a unit, whose folder is new.
     if not unit.active and not unit.skipped:
         return ["daemon-reload", *enable, "start"]
-    if unit.active and unread(restart_on, unit.started):
+    if unit.active and (restart_on & planned or _unread(unit, restart_on, unit.started)):
         return ["daemon-reload", *enable, "restart"]
     steps = [*(["daemon-reload"] if unit.stale else []), *enable]
-    return [*steps, "reload"] if unit.active and unread(reload_on, unit.told) else steps
+    anew = unit.active and (reload_on & planned or _unread(unit, reload_on, unit.told))
+    return [*steps, "reload"] if anew else steps
+
+
+def _unread(unit: UnitState, paths: set[str], since: datetime | None) -> set[str]:
+    """Those of the paths that were changed after a moment."""
+    changed = dict(unit.changed)
+    return {path for path in paths if since and path in changed and changed[path] > since}
 
 
 def lacks(
@@ -104,9 +106,7 @@ def lacks(
         return [*found, Lack("service", unit, "state", "stopped", "running")]
     if now.stale:
         found.append(Lack("service", unit, "unit", "changed since systemd read it", "read"))
-    changed = dict(now.changed)
-    old = {path for path in restart_on if now.started and path in changed and changed[path] > now.started}
-    old |= {path for path in reload_on if now.told and path in changed and changed[path] > now.told}
+    old = _unread(now, restart_on, now.started) | _unread(now, reload_on, now.told)
     if now.active and old - planned:
         listed = ", ".join(sorted(old - planned))
         found.append(Lack("service", unit, "files", f"changed since it read them: {listed}", "read"))

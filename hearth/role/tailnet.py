@@ -50,6 +50,11 @@ def member_names(fleet: Fleet) -> tuple[str, ...]:
     return (*guests, *(node_name(node) for node in fleet.nodes if node.tailnet))
 
 
+def known_names(fleet: Fleet) -> tuple[str, ...]:
+    """Who may be there: every guest, also one that stays out, and nodes that ask."""
+    return (*(guest.name for guest in fleet.guests), *member_names(fleet))
+
+
 def has_tun(guest: Guest) -> bool:
     """True where the kernel can carry the tailnet; elsewhere tailscaled carries it in user space."""
     return guest.kind == "vm" or guest.tun

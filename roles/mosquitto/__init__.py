@@ -74,7 +74,7 @@ def mosquitto(here: Here) -> None:
         bridge(here)
 
 
-@role.logs(unit="mosquitto.service", step="reload")
+@role.logs(unit=UNIT, step="reload")
 def log_files(here: Here) -> tuple[File, ...]:
     """What holds its log level."""
     return broker_files(here).reloaded[:1]

@@ -74,8 +74,7 @@ class Keeper:
         """
         one = self.repository(name)
         other = self.local if name == "remote" else self.remote if self._remote is not None else None
-        made = one.folder and (one.folder / "config").exists()
-        if made or other is None or not other.opens():
+        if one.made or other is None or not other.opens():
             one.present()
         else:
             one.present("--copy-chunker-params", more=_from(other))

@@ -88,6 +88,11 @@ class Repository:
         """Its folder, where it is on this machine."""
         return Path(self.where) if self.where.startswith("/") else None
 
+    @property
+    def made(self) -> bool:
+        """True where it is on this machine, and there."""
+        return self.folder is not None and (self.folder / "config").exists()
+
     def present(self, *words: str, more: Mapping[str, str] | None = None) -> bool:
         """Have the repository; True where it was made now.
 
@@ -96,7 +101,7 @@ class Repository:
         Raises:
             ResticError: it can neither be opened nor made.
         """
-        if self.folder and (self.folder / "config").exists():
+        if self.made:
             return False  # what comes next says whether it opens
         try:
             self.run("cat", "config")

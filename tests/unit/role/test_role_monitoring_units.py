@@ -47,7 +47,7 @@ def units() -> Iterator[File]:
     values = {"user": ntfy.USER, "config": ntfy.CONFIG, "current": "/opt/hearth/ntfy/current"}
     yield here.template("ntfy.service.j2", "/etc/systemd/system/ntfy.service", values=values)
     here = run.here("comms", "metrics")
-    values = {"user": metrics.USER, "folder": metrics.FOLDER}
+    values = {"user": metrics.USER, "folder": metrics.FOLDER, "textfiles": metrics.TEXTFILES}
     yield here.template("unit.conf.j2", f"/etc/systemd/system/{metrics.UNIT}.d/hearth.conf", values=values)
     here = run.here("monitoring", "central_journal")
     for name in ("journal-central", "journal-gate"):
