@@ -40,7 +40,7 @@ def _endings(limits: Limits) -> tuple[Alert, ...]:
             "hearth_backup_guest_ok == 0 or hearth_backup_ok == 0",
             "0m",
             "warning",
-            "a backup has failed: {{ $labels.guest }}, {{ $labels.job }}",
+            "a backup of {{ $labels.guest }}, or one that it makes, has failed",
         ),
         Alert(
             "BackupShrunk",

@@ -322,7 +322,10 @@ def watched() -> Any:
         home.write()
         texts = root / "texts"
         texts.mkdir()
-        (texts / "backup.prom").write_text('hearth_backup_state_bytes{guest="comms",role="mosquitto"} 1\n')
+        (texts / "backup.prom").write_text(
+            'hearth_backup_state_bytes{guest="comms",role="mosquitto"} 1\n'
+            'hearth_backup_guest_ok{guest="comms"} 0\n'
+        )
         at = f"{root}{configuration.FOLDER}"
         with (
             running(
@@ -391,7 +394,7 @@ class TestItWatches:
 
         (alert,) = until(alerts)
         assert alert["labels"]["guest"] == "comms"
-        assert alert["annotations"]["summary"] == "a backup of mosquitto on comms has failed"
+        assert alert["annotations"]["summary"] == "a backup of comms, or one that it makes, has failed"
         page = alert["annotations"]["runbook_url"]
         code, text = get(page, watched.login, watched.ca)
         assert code == 200
