@@ -12,6 +12,7 @@ from hearth.ops.files import File
 from hearth.role.declaration import Directory, Metrics, Need, Port, Role
 from hearth.role.here import Here
 from hearth.role.telling import HEARTBEAT, LIBRARY, ntfy_url, program, targets
+from hearth.role.web_config import web_config
 from hearth.secrets.hashed import bcrypt_hash
 
 USER, RELAY_USER = "alertmanager", "alert-relay"
@@ -138,15 +139,12 @@ def _webhook(path: str, resolved: bool = True) -> dict[str, Any]:
 def web_files(here: Here) -> list[File]:
     """TLS and logins: the admin's and Prometheus'."""
     certificate = here.certificate()
-    config = {
-        "tls_server_config": {"cert_file": "server.crt", "key_file": "server.key", "min_version": "TLS12"},
-        "basic_auth_users": {
-            ADMIN: bcrypt_hash(here.secrets, ADMIN_PASSWORD),
-            ASKER: bcrypt_hash(here.secrets, ASKER_PASSWORD),
-        },
+    users = {
+        ADMIN: bcrypt_hash(here.secrets, ADMIN_PASSWORD),
+        ASKER: bcrypt_hash(here.secrets, ASKER_PASSWORD),
     }
     return [
-        own(f"{FOLDER}/web.yml", "# Written by Hearth.\n" + yaml.safe_dump(config), USER),
+        own(f"{FOLDER}/web.yml", web_config(users), USER),
         File(f"{FOLDER}/server.crt", certificate.cert_pem),
         own(f"{FOLDER}/server.key", certificate.key_pem.reveal(), USER),
     ]

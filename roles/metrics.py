@@ -5,16 +5,13 @@ Every guest has it where some guest has role monitoring, which alone may ask, ov
 
 from __future__ import annotations
 
-from typing import Any
-
-import yaml
-
 from hearth.ops import apt, files, shell, systemd
 from hearth.ops.files import File
 from hearth.role.declaration import Metrics, Port, Role
 from hearth.role.here import Here
 from hearth.role.tailnet import TAILSCALE
 from hearth.role.watched import MONITORING, TEXTFILES
+from hearth.role.web_config import web_config
 from hearth.secrets.hashed import bcrypt_hash
 
 USER = "node-exporter"
@@ -89,29 +86,10 @@ def exporter_files(here: Here) -> list[File]:
     """Its certificate, and who may ask it."""
     certificate = here.certificate()
     return [
-        own(f"{FOLDER}/web.yml", web_config(FOLDER, {ASKER: bcrypt_hash(here.secrets, PASSWORD)})),
+        own(f"{FOLDER}/web.yml", web_config({ASKER: bcrypt_hash(here.secrets, PASSWORD)})),
         File(f"{FOLDER}/server.crt", certificate.cert_pem),
         own(f"{FOLDER}/server.key", certificate.key_pem.reveal()),
     ]
-
-
-def web_config(folder: str, users: dict[str, str]) -> str:
-    """The web configuration that Prometheus and all its exporters share (exporter-toolkit,
-    web-configuration.md).
-
-    Args:
-        folder: where server.crt and server.key are.
-        users: name -> the password's bcrypt hash.
-    """
-    config: dict[str, Any] = {
-        "tls_server_config": {
-            "cert_file": f"{folder}/server.crt",
-            "key_file": f"{folder}/server.key",
-            "min_version": "TLS12",
-        },
-        "basic_auth_users": users,
-    }
-    return "# Written by Hearth.\n" + yaml.safe_dump(config, sort_keys=True)
 
 
 def own(path: str, content: str, user: str = USER) -> File:

@@ -162,7 +162,7 @@ def api_of_run() -> Api:
 
 @told
 def _join(state: Any, host: Any, entry: Entry) -> None:
-    if (host.name, "tailscale") in getattr(runs.current(), "brought_back", ()):
+    if (host.name, "tailscale") in runs.current().brought_back:
         _come_back(host, entry)
     now = host.get_fact(Member)
     if not now.joined:

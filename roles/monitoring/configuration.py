@@ -15,6 +15,7 @@ from hearth.role.acl import service_user
 from hearth.role.certificates import AUTHORITY
 from hearth.role.here import Here
 from hearth.role.watched import TEXTFILES, Probe, Scrape, probes, scrapes
+from hearth.role.web_config import logins, web_config
 from hearth.secrets import password
 from hearth.secrets.due import endings
 from hearth.secrets.hashed import bcrypt_hash
@@ -46,19 +47,19 @@ class PrometheusFiles:
 def prometheus_files(here: Here) -> PrometheusFiles:
     """All of its files on this guest."""
     wanted = scrapes(here.fleet, here.roles)
-    web = web_file(here)
+    users = users_of(here)
     proven = (
         File(f"{FOLDER}/prometheus.yml", config_text(here, wanted)),
         File(f"{FOLDER}/rules/hearth.yml", rules_text(alerts(limits(here)), present(here), page_url(here))),
         # promtool looks for the files that it names, which the stage does not hold in their places.
-        File(f"{FOLDER}/check-web.yml", "# Written by Hearth: what promtool is shown.\n" + users_of(here)),
+        File(f"{FOLDER}/check-web.yml", "# Written by Hearth: what promtool is shown.\n" + logins(users)),
         *secret_files(here, wanted),
     )
     certificate = here.certificate()
     return PrometheusFiles(
         proven,
         (
-            web,
+            own("web.yml", web_config(users)),
             File(f"{FOLDER}/server.crt", certificate.cert_pem, USER, USER, "640"),
             own("server.key", certificate.key_pem.reveal()),
             *runbooks(here),
@@ -273,16 +274,9 @@ def present(here: Here) -> frozenset[str]:
 # ---------------------------------------------------------------------- who gets in
 
 
-def users_of(here: Here) -> str:
-    """Who may look at Prometheus: the part of its web configuration that names no other file."""
-    return yaml.safe_dump({"basic_auth_users": {"admin": bcrypt_hash(here.secrets, "monitoring/admin")}})
-
-
-def web_file(here: Here) -> File:
-    """Its web configuration: TLS, and a login."""
-    tls = {"cert_file": "server.crt", "key_file": "server.key", "min_version": "TLS12"}
-    text = yaml.safe_dump({"tls_server_config": tls}) + users_of(here)
-    return own("web.yml", f"# Written by Hearth.\n{text}")
+def users_of(here: Here) -> dict[str, str]:
+    """Who may look at Prometheus."""
+    return {"admin": bcrypt_hash(here.secrets, "monitoring/admin")}
 
 
 def due_text(here: Here) -> str:

@@ -14,7 +14,7 @@ from hearth.errors import HearthError
 from hearth.ops import release, runtime
 from hearth.ops.files import File
 from hearth.ops.release import Parcel
-from hearth.proxmox.access import CA_BUNDLE, INSECURE
+from hearth.proxmox.access import CA_BUNDLE, verify_of
 from hearth.role.here import Here
 
 from .exporters import FOLDER, PVE, Exporter
@@ -23,7 +23,6 @@ APP, USER, UNIT = "pve-exporter", "pve-exporter", "pve-exporter.service"
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "curl")
 LOCK = "pve-exporter.lock"
 SETTINGS, AUTHORITY = f"{FOLDER}/pve.yml", f"{FOLDER}/pve-ca.pem"
-TRUE = ("1", "true", "yes")
 WITHIN = 900  # seconds
 
 
@@ -100,7 +99,7 @@ def settings(here: Here) -> str:
     """How it logs in. It trusts whom this run trusts."""
     name, _, value = here.secrets.get(SECRET).reveal().partition("=")
     user, _, token = name.partition("!")
-    secure = _environ(here).get(INSECURE, "").lower() not in TRUE
+    secure = verify_of(_environ(here)) is not False
     found = {"user": user, "token_name": token, "token_value": value, "verify_ssl": secure}
     return "# Written by Hearth.\n" + yaml.safe_dump({"default": found})
 

@@ -218,7 +218,7 @@ class Machine:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server()
     monkeypatch.setattr(tailscale, "api_of_run", lambda: found)
-    monkeypatch.setattr(runs, "current", lambda: SimpleNamespace(interrupted=False))
+    monkeypatch.setattr(runs, "current", lambda: SimpleNamespace(interrupted=False, brought_back=set()))
     return found
 
 
