@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -17,10 +18,11 @@ from hearth.proxmox.firewall import probe
 from hearth.proxmox.firewall.compare import differences
 from hearth.proxmox.firewall.desired import API_PORT, Wants, desired
 from hearth.proxmox.firewall.model import Seen, Wall, guest_scope
+from hearth.proxmox.firewall.narrow import narrowed
 from hearth.proxmox.firewall.observe import observe
 from hearth.proxmox.firewall.plan import WallPlan
 from hearth.proxmox.firewall.saved import Memory
-from hearth.proxmox.firewall.switch import OFF, Switch
+from hearth.proxmox.firewall.switch import OFF, SWITCH_ON, Switch
 from hearth.proxmox.observe import PATHS
 from hearth.role.declaration import Role
 from hearth.survey import Survey
@@ -68,25 +70,31 @@ class Walls:
 
     @property
     def planned(self) -> Mapping[str, WallPlan]:
-        """The plans that were made so far, by node."""
+        """The plans that were made so far, by node or guest."""
         return self._plans
 
-    def plan(self, node: str) -> WallPlan:
-        """What a run does at a node, made once: GETs only.
+    def plan(self, host: str) -> WallPlan:
+        """What a run does at a node, or for the guests where it leaves their nodes out; made once: GETs only.
+
+        Args:
+            host: the node, or a guest.
 
         Raises:
             HearthError: a value of group_data means nothing, or the node cannot be asked.
         """
-        if node not in self._plans:
-            self._plans[node] = self._plan(node)
-        return self._plans[node]
+        if host not in self._plans:
+            guest = self._guest(host)
+            self._plans[host] = self._plan_of_guests(guest) if guest else self._plan_of_node(host)
+        return self._plans[host]
 
-    def converge(self, node: str, say: Say) -> None:
-        """Bring the firewall of a node's cluster to what the flows want.
+    def converge(self, host: str, say: Say) -> None:
+        """Bring the firewall of a node's cluster to what the flows want; for a guest, its own part.
 
         Raises:
             HearthError: refused, or something did not answer any more; the message says how it ended.
         """
+        guest = self._guest(host)
+        node = self._run.survey.node_of(guest) if guest else host
         cluster = self._run.survey.cluster(node)
         wanted = self._wanted(cluster, self._guests(cluster))
         targets = list(self._targets(cluster))
@@ -98,9 +106,12 @@ class Walls:
             required=frozenset(target.name for target in targets[:1]),
             say=say,
         )
-        switch.change(wanted)
+        switch.change(self._part(cluster, wanted, self._seen(node, wanted)) if guest else wanted)
 
-    def _plan(self, node: str) -> WallPlan:
+    def _guest(self, host: str) -> Guest | None:
+        return next((guest for guest in self._run.fleet.guests if guest.name == host), None)
+
+    def _plan_of_node(self, node: str) -> WallPlan:
         cluster = self._run.survey.cluster(node)
         if node != cluster.first(self._run.fleet):
             return WallPlan(cluster.name)
@@ -109,6 +120,28 @@ class Walls:
         saved = self._memory(cluster).load()
         ran_out = saved is not None and saved.armed and seen.enable == OFF
         return WallPlan(cluster.name, differences(wanted, seen), seen, ran_out)
+
+    def _plan_of_guests(self, guest: Guest) -> WallPlan:
+        """The first guest of a cluster does the work for all that this run is about.
+
+        A firewall that is not on is the whole run's to switch on.
+        """
+        node = self._run.survey.node_of(guest)
+        cluster = self._run.survey.cluster(node)
+        if guest != next(iter(self._chosen(cluster)), None):
+            return WallPlan(cluster.name)
+        wanted = self._wanted(cluster, self._guests(cluster))
+        seen = self._seen(node, wanted)
+        if seen.enable != SWITCH_ON:
+            return WallPlan(cluster.name)
+        seen = replace(seen, foreign=())  # theirs to tell who changes the whole
+        return WallPlan(cluster.name, differences(self._part(cluster, wanted, seen), seen), seen)
+
+    def _part(self, cluster: Cluster, wanted: Wall, seen: Seen) -> Wall:
+        return narrowed(wanted, seen.wall, [guest.name for guest in self._chosen(cluster)])
+
+    def _chosen(self, cluster: Cluster) -> Iterable[Guest]:
+        return (guest for guest in self._guests(cluster) if guest in self._run.survey.chosen)
 
     def _wanted(self, cluster: Cluster, guests: Iterable[Guest]) -> Wall:
         fleet = self._run.fleet

@@ -55,9 +55,9 @@ def describe(run: Run, name: str) -> str:
 
 def plan_lines(run: Run, name: str) -> Iterator[str]:
     """What happens to the guest or the firewall itself, field by field, and what the plan cannot know."""
+    if name in run.walls.planned:
+        yield from run.walls.planned[name].lines()
     if not run.is_guest(name):
-        if name in run.walls.planned:
-            yield from run.walls.planned[name].lines()
         if name in run.backup_jobs.planned:
             yield from run.backup_jobs.planned[name].lines()
         yield from run.tailnet_nodes.lines(name)

@@ -26,15 +26,24 @@ def prepare() -> None:
 
 
 def firewall() -> None:
-    """Have Proxmox's firewall as the flows want it, where the fleet file says so. Nothing on guests.
+    """Have Proxmox's firewall as the flows want it, where the fleet file says so.
+
+    On a guest nothing, unless this run leaves the nodes out (`--limit`): then it is the guest's own part.
+    Proxmox forgets a guest's rules with the guest, and one that was made anew would stand open.
 
     Raises:
         HearthError: a value of group_data means nothing, or the node cannot be asked. Nothing was changed.
     """
     run = runs.current()
-    if not run.is_guest(context.host.name) and run.fleet.firewall:
-        run.walls.plan(context.host.name)
+    host = context.host.name
+    if run.fleet.firewall and not (run.is_guest(host) and _has_nodes()):
+        run.walls.plan(host)
         walled(name="Firewall as the flows want it")
+
+
+def _has_nodes() -> bool:
+    run = runs.current()
+    return not all(run.is_guest(host.name) for host in context.state.activated_hosts)
 
 
 def backups() -> None:

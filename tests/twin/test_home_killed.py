@@ -22,6 +22,8 @@ def what_there_is(home: Home) -> dict[str, Any]:
     packages = home.said(GUEST, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'")
     return {
         "config": config,
+        "wall": home.twin.as_root("GET", f"/nodes/pve/lxc/{VMID}/firewall/options"),
+        "rules": home.twin.as_root("GET", f"/nodes/pve/lxc/{VMID}/firewall/rules"),
         "status": home.status(GUEST),
         "volumes": home.volumes(VMID),
         "guests": home.vmids(),
