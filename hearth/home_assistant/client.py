@@ -17,9 +17,10 @@ from typing import Any
 
 import httpx
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect, unix_connect
+from websockets.sync.client import ClientConnection, unix_connect
 
 from hearth.errors import HearthError
+from hearth.websocket import opened
 
 TIMEOUT = 60.0  # seconds; setting up an integration waits for its server
 HANGS_UP = 2.0  # seconds for a farewell
@@ -241,12 +242,11 @@ class Socket:
 
 def _opened(place: Place) -> ClientConnection:
     address = place.url.replace("http", "ws", 1) + "/api/websocket"
-    # `legacy` is how websockets 17 calls a connection that is opened at once, and not by `with`.
     patience: dict[str, Any] = {"max_size": LARGEST, "open_timeout": TIMEOUT, "close_timeout": HANGS_UP}
     if place.socket:
         return unix_connect(str(place.socket), address, legacy=True, **patience)
     secure = place.trusted if address.startswith("wss:") else None
-    return connect(address, ssl=secure, proxy=None, legacy=True, **patience)
+    return opened(address, secure, **patience)
 
 
 def _reason(answer: httpx.Response) -> str:

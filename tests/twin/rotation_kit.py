@@ -12,12 +12,12 @@ import httpx
 from paho.mqtt.client import Client as MqttClient
 from paho.mqtt.enums import CallbackAPIVersion
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from hearth.home_assistant.client import Client, Place, RefusedError
 from hearth.home_assistant.login import Owner, logged_in
 from hearth.home_assistant.tokens import holds
 from hearth.secrets import mqtt_logins
+from hearth.websocket import opened
 from tests.twin.home_kit import Home
 
 LIMIT = 20  # seconds
@@ -129,9 +129,10 @@ class Tried:
         def ask() -> bool:
             address = self.home.address("comms")
             inside = socket.create_connection((address, 8080), LIMIT)
-            with connect(f"wss://{address}:8080/api?token={token}", ssl=self._tls, sock=inside) as opened:
+            url = f"wss://{address}:8080/api?token={token}"
+            with opened(url, self._tls, sock=inside) as connection:
                 try:
-                    opened.recv(LIMIT)
+                    connection.recv(LIMIT)
                 except ConnectionClosed:
                     return False
                 return True

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+
+from hearth.websocket import opened
 
 PATIENCE = 15.0  # seconds
 UNAUTHORIZED = 4401  # how it closes on a wrong token, lib/extension/frontend.ts
@@ -40,9 +41,7 @@ class Frontend:
         query = f"?{urlencode({'token': token})}" if token is not None else ""
         url = f"wss://{address}:{port}/api{query}"
         self._open = ExitStack()
-        self._socket = self._open.enter_context(
-            connect(url, ssl=tls, proxy=None, max_size=None, open_timeout=PATIENCE)
-        )
+        self._socket = self._open.enter_context(opened(url, tls, max_size=None, open_timeout=PATIENCE))
         # The last message of each topic (without `zigbee2mqtt/`). At first it sends all that is retained.
         self.topics: dict[str, Any] = {}
         try:

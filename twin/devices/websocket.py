@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from hearth.errors import HearthError
+from hearth.websocket import opened
 
 PATIENCE = 15.0
 
@@ -82,15 +83,14 @@ class Socket:
         scheme = "wss" if parts.scheme == "https" else "ws"
         extra: dict[str, Any] = {"source_address": (source, 0)} if source else {}
         try:
-            connecting: Any = connect(
+            connection = opened(
                 f"{scheme}://{parts.netloc}/api/websocket",
-                ssl=tls if scheme == "wss" else None,
+                tls if scheme == "wss" else None,
                 open_timeout=PATIENCE,
                 max_size=None,
-                proxy=None,
                 **extra,
             )
-            connection: ClientConnection = self._open.enter_context(connecting)
+            self._open.enter_context(connection)
         except (OSError, WebSocketException) as error:
             raise HearthError(f"connect to {url}", str(error) or type(error).__name__) from error
         return connection
