@@ -8,9 +8,10 @@ cores, and in none with TLS 1.2, which has no such tickets.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
-from typing import Any
+from typing import Any, cast
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -37,13 +38,42 @@ class AsksFirst(ssl.SSLSocket):
 
     def shutdown(self, how: int) -> None:
         """As in `ssl.SSLSocket`."""
-        self._begun.set()
+        self._end()
         super().shutdown(how)
 
     def close(self) -> None:
         """As in `ssl.SSLSocket`."""
-        self._begun.set()
+        self._end()
         super().close()
+
+    def _end(self) -> None:
+        if hasattr(self, "_begun"):  # not where there was no handshake
+            self._begun.set()
+
+
+class _Asking:
+    """A context that makes such connections, for the library to wrap its socket with.
+
+    The caller's own context stays as it is: others make connections with it on which the server speaks first.
+    """
+
+    _turn = threading.Lock()
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+
+    def wrap_socket(self, sock: socket.socket, server_hostname: str | None = None) -> ssl.SSLSocket:
+        """As in `ssl.SSLContext`."""
+        with self._turn:
+            before, self._tls.sslsocket_class = self._tls.sslsocket_class, AsksFirst
+            try:
+                made = self._tls.wrap_socket(
+                    sock, server_hostname=server_hostname, do_handshake_on_connect=False
+                )
+            finally:
+                self._tls.sslsocket_class = before
+        made.do_handshake()
+        return made
 
 
 def opened(url: str, tls: ssl.SSLContext | None = None, **how: Any) -> ClientConnection:
@@ -51,13 +81,14 @@ def opened(url: str, tls: ssl.SSLContext | None = None, **how: Any) -> ClientCon
 
     Args:
         url: `ws://...` or `wss://...`.
-        tls: verifies the server's certificate; None where there is no TLS.
+        tls: verifies the server's certificate; None where there is no TLS, or for the system's authorities.
         how: further arguments of `websockets.sync.client.connect`.
 
     Raises:
         OSError, WebSocketException: there is no connection, or the server refuses it.
     """
-    if tls is not None:
-        tls.sslsocket_class = AsksFirst
+    if tls is None and url.startswith("wss:"):
+        tls = ssl.create_default_context()
+    asking = None if tls is None else cast(ssl.SSLContext, _Asking(tls))
     # `legacy` is how websockets 17 calls a connection that is opened at once, and not by `with`.
-    return connect(url, ssl=tls, proxy=None, legacy=True, **how)
+    return connect(url, ssl=asking, proxy=None, legacy=True, **how)

@@ -136,9 +136,11 @@ def test_it_is_opened_used_and_closed(certificate: Path, echo: Server) -> None:
         assert isinstance(connection.socket, AsksFirst)
         connection.send("word")
         assert connection.recv(10) == "word"
+        assert tls.sslsocket_class is ssl.SSLSocket, "the context is not only ours"
 
 
 def test_a_server_that_is_not_the_right_one_is_refused(echo: Server) -> None:
     port = echo.socket.getsockname()[1]
-    with pytest.raises(ssl.SSLCertVerificationError):
-        opened(f"wss://localhost:{port}/", ssl.create_default_context())
+    for tls in (ssl.create_default_context(), None):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            opened(f"wss://localhost:{port}/", tls)
