@@ -1,0 +1,479 @@
+"""A new release that fails gives the data back as the old one left them; the real scripts and programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ops_kit import Absent, preparing, run
+from pyinfra.api.operation import OperationMeta
+from pyinfra.context import host as pyinfra_host
+from switch_kit import KEEPER, PYTHON, Machine, machine
+
+from hearth.backup.onguest import upgrade as keeping
+from hearth.commandline import show
+from hearth.errors import HearthError
+from hearth.ops import release, upgrade
+from hearth.ops.noted import noted
+from hearth.role.declaration import Directory, Role
+
+KEEPS = Role(name="app", state=(Directory("/var/lib/app"),))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Machine:
+    """A machine with releases `one`, `two`, `sick`, where `one` has proved itself and has data."""
+    found = machine(tmp_path)
+    found.keeps()
+    done = found.switch("one")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found.converted == ["one"]
+    return found
+
+
+def beside(place: Machine) -> dict[str, Path]:
+    """What is kept beside the data, by name."""
+    folder = place.root / "lib/data.upgrade"
+    return {path.name: path for path in folder.iterdir()} if folder.exists() else {}
+
+
+# ------------------------------------------------------------------------ the two ends
+
+
+def test_a_good_one_keeps_its_state_and_the_copy_from_before_stays_for_a_time(place: Machine) -> None:
+    done = place.switch("two")
+    assert done.returncode == 0, done.stderr
+    assert place.now.is_at("two")
+    assert place.converted == ["one", "two"]
+    assert (place.data / "deep/file").read_text() == "precious"
+    copy = beside(place)
+    assert list(copy) == ["before"]
+    assert (copy["before"] / "converted").read_text() == "one\n"
+    assert (place.root / "lib/data.upgrade").stat().st_mode & 0o777 == 0o700
+    assert place.now.kept_days == 0
+    about = keeping.Kept(**json.loads((place.root / "upgrades/app.json").read_text()))
+    assert (about.old, about.new) == ("one", "two"), "the copy says whose it is"
+
+
+def test_one_that_fails_ends_with_the_old_one_and_its_data_and_says_so(place: Machine) -> None:
+    place.conf.write_text("well, for sick")
+    done = place.switch("sick")
+    assert done.returncode != 0
+    assert place.now.is_at("one")
+    assert place.ran[-1] == "one well"
+    assert place.converted == ["one", "one"], "what `sick` wrote is not in them"
+    assert (place.data / "deep/file").read_text() == "precious"
+    failed = beside(place)["failed"]
+    assert (failed / "converted").read_text() == "one\nsick\n"
+    said = done.stderr
+    for words in ("it feels sick", "the log says why", "sick failed", "went back to one", "it is healthy"):
+        assert words in said
+    assert str(failed) in said, "where the other data are"
+    assert place.now.failed.startswith("sick ")
+
+
+def test_what_the_old_one_wrote_until_it_was_stopped_is_not_lost(place: Machine) -> None:
+    """The copy is made at rest: a dump before the stop would lose this line."""
+    stops = f"echo last >>{place.data}/converted; rm -f {place.root}/active"
+    text = (
+        (place.root / "bin/systemctl")
+        .read_text()
+        .replace(f"stop*) rm -f {place.root}/active", f"stop*) {stops}")
+    )
+    place.program("systemctl", text)
+    assert place.switch("sick").returncode != 0
+    assert place.converted[:2] == ["one", "last"]
+
+
+def test_owners_modes_links_and_attributes_come_back(place: Machine) -> None:
+    file = place.data / "deep/file"
+    file.chmod(0o640)
+    os.setxattr(file, "user.note", b"kept")
+    (place.data / "link").symlink_to("deep/file")
+    os.link(file, place.data / "hard")
+    place.data.chmod(0o750)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 23456)
+        os.chown(place.data, 12345, 23456)
+    before = {path: path.lstat() for path in (place.data, *place.data.rglob("*")) if path.name != "converted"}
+    assert place.switch("sick").returncode != 0
+    for path, was in before.items():
+        now = path.lstat()
+        assert (now.st_mode, now.st_uid, now.st_gid) == (was.st_mode, was.st_uid, was.st_gid), path
+    assert os.getxattr(file, "user.note") == b"kept"
+    assert (place.data / "hard").stat().st_nlink == 2
+
+
+def test_an_upgrade_after_one_that_failed_begins_with_the_old_data(place: Machine) -> None:
+    place.switch("sick")
+    assert place.switch("two").returncode == 0
+    assert place.converted == ["one", "one", "two"]
+    assert list(beside(place)) == ["before"], "what failed is gone"
+    assert place.now.failed == ""
+
+
+def test_the_same_pin_is_tried_again_and_ends_as_before(place: Machine) -> None:
+    for _ in range(2):
+        assert place.switch("sick").returncode != 0
+        assert place.now.is_at("one")
+        assert set(place.converted) == {"one"}
+        assert (place.data / "deep/file").read_text() == "precious"
+
+
+def test_the_old_pin_again_has_nothing_to_do_with_the_data(place: Machine) -> None:
+    place.switch("sick")
+    assert place.switch("one").returncode == 0
+    assert "failed" in beside(place)
+    assert set(place.converted) == {"one"}
+
+
+def test_files_alone_that_make_it_sick_do_not_touch_the_data(place: Machine) -> None:
+    place.conf.write_text("sick")
+    done = place.switch("one", "restart")
+    assert done.returncode != 0
+    assert "and data" not in done.stderr
+    assert beside(place) == {}
+    assert place.converted == ["one", "one", "one"]
+
+
+def test_a_role_without_data_is_only_switched(tmp_path: Path) -> None:
+    found = machine(tmp_path)
+    found.switch("one")
+    done = found.switch("sick")
+    assert "went back to one and the files it had" in done.stderr
+    assert found.now.is_at("one")
+    assert found.now.kept_days is None
+
+
+def test_what_a_guest_says_is_not_its_own_is_left_alone(tmp_path: Path) -> None:
+    found = machine(tmp_path)
+    found.keeps(unless="true")
+    found.switch("one")
+    assert found.switch("two").returncode == 0
+    assert not (tmp_path / "lib/data.upgrade").exists()
+
+
+def test_what_stays_apart_is_neither_copied_nor_lost(tmp_path: Path) -> None:
+    found = machine(tmp_path)
+    found.keeps(apart=["backups"])
+    (found.data / "backups").mkdir()
+    (found.data / "backups/large").write_text("large")
+    (found.data / "deep/backups").mkdir()
+    found.switch("one")
+    inode = (found.data / "backups/large").stat().st_ino
+    assert found.switch("two").returncode == 0
+    assert not (tmp_path / "lib/data.upgrade/before/backups").exists()
+    assert (tmp_path / "lib/data.upgrade/before/deep/backups").exists(), "only the one at the top is meant"
+    assert found.switch("sick").returncode != 0
+    assert (found.data / "backups/large").stat().st_ino == inode
+    assert found.converted == ["one", "two", "two"]
+
+
+# ------------------------------------------------------------------------ not tried at all
+
+
+def test_without_room_for_a_copy_nothing_is_tried(place: Machine) -> None:
+    text = KEEPER.format(place.root, python=PYTHON).replace(
+        "upgrade.PLACE", "upgrade.SPARE = 1 << 60; upgrade.PLACE"
+    )
+    place.program("hearth-state", text)
+    place.conf.write_text("well, for two")
+    done = place.switch("two")
+    assert done.returncode != 0
+    assert "are free (make room)" in done.stderr
+    assert "two was not tried; one runs, with the files it had" in done.stderr
+    assert place.now.is_at("one")
+    assert place.conf.read_text() == "well"
+    assert set(place.converted) == {"one"}
+    assert beside(place) == {}
+
+
+def test_a_service_that_cannot_be_stopped_is_not_upgraded(place: Machine) -> None:
+    text = (
+        (place.root / "bin/systemctl")
+        .read_text()
+        .replace(f"stop*) rm -f {place.root}/active", "stop*) false")
+    )
+    place.program("systemctl", text)
+    done = place.switch("two")
+    assert done.returncode != 0
+    assert "app.service cannot be stopped" in done.stderr
+    assert place.now.is_at("one")
+    assert beside(place) == {}
+
+
+def test_a_copy_that_cannot_be_made_is_no_upgrade(place: Machine) -> None:
+    place.program(
+        "tar",
+        '#!/bin/sh\ncase "$*" in *--create*) echo "disk on fire" >&2; exit 2;; esac\nexec /bin/tar "$@"\n',
+    )
+    done = place.switch("two")
+    assert done.returncode != 0
+    assert "disk on fire" in done.stderr
+    assert place.now.is_at("one")
+    assert place.ran[-1] == "one well", "it runs again"
+    assert beside(place) == {}
+
+
+# --------------------------------------------------------------------------- cut off
+
+CUTS = ["stop", "daemon-reload", "show"]  # before the copy; after it; once the new one has converted the data
+
+
+@pytest.mark.parametrize("at", CUTS)
+@pytest.mark.parametrize("then", ["two", "sick", "one", "three"])
+def test_a_run_that_was_killed_is_ended_by_the_next_one(place: Machine, at: str, then: str) -> None:
+    """Whatever the next run wants: the same release again, one that fails, the old one, or a third."""
+    place.made("three")
+    first = "two" if then != "sick" else "sick"
+    place.killed(at)
+    assert place.switch(first).returncode == -9
+    # What a power cut does afterwards: systemd starts what the link names.
+    place.program("boot", f"#!/bin/sh\nexec {place.root}/bin/systemctl start app.service\n")
+    subprocess.run([place.root / "bin/boot"], check=True, env={"PATH": f"{place.root}/bin:/usr/bin:/bin"})
+
+    done = place.switch(then)
+    assert (done.returncode == 0) is (then != "sick"), done.stderr
+    wanted = "one" if then == "sick" else then
+    assert place.now.is_at(wanted)
+    assert place.converted[0] == "one"
+    assert (place.data / "deep/file").read_text() == "precious"
+    strangers = set(place.converted) - {"one", wanted}
+    assert not strangers, "no release that never proved itself has left its mark"
+
+
+def test_a_way_back_that_was_killed_is_ended_by_the_next_one(place: Machine) -> None:
+    keeper = (place.root / "bin/hearth-state").read_text()
+    hook = (
+        "import os, signal\nrename, done = Path.rename, []\n"
+        "def killed(one, to):\n done.append(to)\n done[1:] and os.killpg(0, signal.SIGKILL)\n rename(one, to)\n"
+        "Path.rename = killed\n"
+    )
+    place.program("hearth-state", keeper.replace("root = Path", f"exec({hook!r})\nroot = Path"))
+    assert place.switch("sick").returncode == -9
+    assert not place.data.exists(), "killed between the renames"
+    assert json.loads((place.root / "upgrades/app.json").read_text())["undoing"]
+    place.program("hearth-state", keeper)
+    done = place.switch("two")
+    assert done.returncode == 0, done.stderr
+    assert place.converted == ["one", "two"]
+
+
+def test_data_that_cannot_be_put_back_are_given_to_nobody(place: Machine) -> None:
+    keeper = (place.root / "bin/hearth-state").read_text()
+    fault = "def refuse(*_):\n raise OSError('disk on fire')\nupgrade._exchanged = refuse\n"
+    place.program("hearth-state", keeper.replace("root = Path", f"exec({fault!r})\nroot = Path"))
+    done = place.switch("sick")
+    assert done.returncode != 0
+    assert "disk on fire" in done.stderr
+    assert "stays stopped" in done.stderr
+    assert str(place.root / "lib/data.upgrade") in done.stderr, "where they are"
+    assert not (place.root / "active").exists()
+    assert place.now.unfinished
+    for pin in ("one", "two"):
+        again = place.switch(pin)
+        assert again.returncode != 0
+        assert "stays stopped until its data are back" in again.stderr
+        assert not (place.root / "active").exists()
+    place.program("hearth-state", keeper)
+    assert place.switch("one").returncode == 0
+    assert place.converted == ["one", "one"]
+
+
+def test_two_runs_at_once_come_one_after_the_other(place: Machine) -> None:
+    lock = subprocess.Popen(["flock", place.root / "app/switch.lock", "sleep", "1"])
+    time.sleep(0.2)
+    began = time.monotonic()
+    assert place.switch("two").returncode == 0
+    assert time.monotonic() - began > 0.5
+    lock.wait()
+
+
+# ---------------------------------------------------------------------- what the plan says
+
+
+@pytest.mark.parametrize(
+    ("ident", "version"),
+    [
+        ("1.37.3-0123456789ab", "1.37.3"),
+        ("2026.12.0b1-0123456789ab", "2026.12.0"),
+        ("headscale_0.29.4_linux_amd64-0123456789ab", "0.29.4"),
+        ("v1.2.0-0123456789ab", "1.2.0"),
+        ("2-0123456789ab", "2"),
+        ("path-0123456789ab", ""),
+        ("1587c45feaa4-0123456789ab", ""),
+        ("12345678901234-0123456789ab", ""),
+        ("0123456789ab", ""),
+        ("", ""),
+    ],
+)
+def test_a_release_says_its_version_or_has_none(ident: str, version: str) -> None:
+    assert upgrade.version_of(ident) == version
+
+
+def ident(label: str, digit: str = "0") -> str:
+    return f"{label}-{digit * 12}"
+
+
+OLD, NEW, OTHER = ident("1.9"), ident("1.10"), ident("1.9", "1")
+
+
+@pytest.mark.parametrize(
+    ("proven", "wanted", "failed", "words"),
+    [
+        (OLD, NEW, "", "upgrade 1.9 -> 1.10, its data are kept first"),
+        (NEW, OLD, "", "downgrade 1.10 -> 1.9, its data are kept first"),
+        (OLD, OTHER, "", "another build of 1.9, its data are kept first"),
+        (ident("path"), ident("path", "1"), "", f"upgrade {ident('path')} -> {ident('path', '1')}"),
+        (OLD, NEW, f"{NEW} 2026-11-30T14:02:11Z", "(it failed at 2026-11-30T14:02:11Z and is tried again)"),
+        (OLD, NEW, f"{OTHER} 2026-11-30T14:02:11Z", "upgrade 1.9 -> 1.10, its data are kept first"),
+        ("", NEW, "", ""),
+        (NEW, NEW, f"{OTHER} 2026-11-30T14:02:11Z", ""),
+    ],
+)
+def test_the_plan_says_what_becomes_of_a_program(proven: str, wanted: str, failed: str, words: str) -> None:
+    said = upgrade.described(proven, wanted, True, failed)
+    assert words in said
+    assert bool(said) is bool(words)
+    assert ("failed" in said) is ("failed" in words)
+
+
+def test_a_program_without_data_has_none_to_keep() -> None:
+    assert upgrade.described(OLD, NEW, False) == "upgrade 1.9 -> 1.10"
+
+
+@pytest.fixture
+def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A guest on which `app` 1.9 has proved itself."""
+    monkeypatch.setattr(release, "ROOT", str(tmp_path))
+    monkeypatch.setattr(release, "UPGRADES", str(tmp_path / "upgrades"))
+    monkeypatch.setattr(release, "BUILDER", "nobody")
+    # No systemd here: a unit that is not there.
+    monkeypatch.setattr(release.Unit, "command", lambda *_, **__: "echo")
+    folder = tmp_path / "app"
+    (folder / "releases" / OLD).mkdir(parents=True)
+    (folder / "current").symlink_to(f"releases/{OLD}")
+    (folder / "proven").write_text(f"{OLD}\n")
+    return tmp_path
+
+
+def planned(role: Role, wanted: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """What a plan says of a program, and its fields that differ."""
+    with preparing() as host:
+        meta = release.active(role, "app", wanted, "no-such.service", "true", name="Run it")
+        found = noted(host, meta._hash)
+    return found.says, {lack.field: (lack.now, lack.wanted) for lack in found.lacks}
+
+
+def test_a_changed_pin_is_planned_as_an_upgrade(opt: Path) -> None:
+    (opt / "app/failed").write_text(f"{NEW} 2026-11-30T14:02:11Z\n")
+    says, fields = planned(KEEPS, NEW)
+    assert says == (
+        "upgrade 1.9 -> 1.10, its data are kept first (it failed at 2026-11-30T14:02:11Z and is tried again)"
+    )
+    assert fields["release"] == (OLD, NEW)
+    assert planned(Role(name="app"), NEW)[0].startswith("upgrade 1.9 -> 1.10 (")
+    assert planned(KEEPS, OLD)[0] == ""
+
+
+def test_the_plan_that_people_read_has_it(opt: Path) -> None:
+    with preparing() as host:
+        release.active(KEEPS, "app", NEW, "no-such.service", "true", name="Run it")
+        lines = list(show._operations(host.state, host.state.get_op_order(), host))
+        steps = list(show._steps(host.state, host.state.get_op_order(), host))
+    assert lines == [("Run it: upgrade 1.9 -> 1.10, its data are kept first", "change")]
+    assert steps[0]["says"] == "upgrade 1.9 -> 1.10, its data are kept first"
+
+
+OLDER = ident("1.8")
+
+
+def built(wanted: str, data: dict[str, str]) -> OperationMeta:
+    """`release.built` of a build that fails, with `--data`."""
+
+    def operation() -> OperationMeta:
+        for key, value in data.items():
+            setattr(pyinfra_host.data, key, value)
+        return release.built("app", wanted, "exit 7", name="Build")
+
+    return run(operation)
+
+
+@pytest.mark.parametrize("data", [{}, {"downgrade": "other"}, {"downgrade": ""}])
+def test_an_older_version_is_refused_before_anything_is_touched(opt: Path, data: dict[str, str]) -> None:
+    before = sorted(opt.rglob("*"))
+    done = built(OLDER, data)
+    assert not done.did_succeed()
+    assert "cannot downgrade app on @local from 1.9 to 1.8" in done.stderr
+    assert "--data downgrade=app" in done.stderr
+    assert sorted(opt.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("wanted", "data"), [(OLDER, {"downgrade": "x, app"}), (NEW, {}), (OTHER, {})])
+@pytest.mark.skipif(os.geteuid() != 0, reason="a build becomes another user: root only")
+def test_whatever_else_is_built(opt: Path, wanted: str, data: dict[str, str]) -> None:
+    done = built(wanted, data)
+    assert "cannot downgrade" not in done.stderr
+    assert "the build of" in done.stderr, "it was begun"
+
+
+@pytest.mark.parametrize(
+    ("role", "named"), [("home-assistant", "home_assistant"), ("ai_automation", "ai-automation")]
+)
+def test_a_program_may_be_named_as_its_role(role: str, named: str) -> None:
+    assert upgrade.refusal(role, "guest", NEW, OLD, {"downgrade": named}) == ""
+
+
+@pytest.mark.parametrize(("age", "kept"), [(13, True), (15, False)])
+def test_the_copy_goes_when_its_time_is_over(
+    opt: Path, monkeypatch: pytest.MonkeyPatch, age: int, kept: bool
+) -> None:
+    about = opt / "upgrades/app.json"
+    about.parent.mkdir()
+    about.write_text("{}")
+    then = time.time() - age * 86_400 - 60
+    os.utime(about, (then, then))
+    monkeypatch.setattr(release, "decide", lambda *_, **__: [])
+    with preparing():
+        done = release.active(KEEPS, "app", OLD, "no-such.service", "true", name="Run it")
+        assert done.will_change is not kept
+
+
+@pytest.mark.parametrize("days", [0, -1, True, "14", None])
+def test_days_that_are_none_are_refused(days: Any) -> None:
+    with pytest.raises(HearthError, match="upgrade_kept_days"):
+        upgrade.kept_days({"upgrade_kept_days": days})
+
+
+def test_an_absent_guest_plans_no_upgrade() -> None:
+    with preparing() as host:
+        host.connector = Absent()
+        meta = release.active(KEEPS, "app", NEW, "app.service", "true", name="Run")
+        assert meta.will_change
+        assert noted(host, meta._hash).says == ""
+
+
+def test_what_is_kept_goes_whole(place: Machine) -> None:
+    place.switch("two")
+    keeper = str(place.root / "bin/hearth-state")
+    subprocess.run([keeper, "forget", "app"], check=True)
+    assert beside(place) == {}
+    assert place.now.kept_days is None
+    subprocess.run([keeper, "forget", "app"], check=True)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["keep"], ["undo", "app"], ["forget"], ["keep", *"abcdefg"], ["dump", "x"]]
+)
+def test_a_command_that_is_none_changes_nothing(place: Machine, words: list[str]) -> None:
+    done = subprocess.run(
+        [place.root / "bin/hearth-state", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "usage" in done.stderr
+    assert beside(place) == {}
