@@ -66,7 +66,7 @@ def _run(command: str, words: list[str], found: dict[str, Any], spool: Path) -> 
     elif command == "undo":
         _say(undo(*words))
     else:
-        forget(*words)
+        forget(words[0])
 
 
 def _say(text: str) -> None:

@@ -148,20 +148,14 @@ def undo(app: str, new: str) -> str:
     return _undo(kept)
 
 
-def forget(app: str, failed: bool = False) -> None:
-    """Remove what is kept.
-
-    Args:
-        app: the program.
-        failed: only what releases that failed had made; the data from before the last upgrade stay.
-    """
+def forget(app: str) -> None:
+    """Remove what is kept of a program: the data from before, and what a release that failed had made."""
     kept = read(app)
     if kept is None:
         return
-    if not failed:
-        _file(app).unlink()
+    _file(app).unlink()
     for folder in kept.pieces:
-        shutil.rmtree(_place(folder) / "failed" if failed else _place(folder), ignore_errors=True)
+        shutil.rmtree(_place(folder), ignore_errors=True)
 
 
 def read(app: str) -> Kept | None:
@@ -185,7 +179,7 @@ def _undo(kept: Kept) -> str:
         for folder, apart in kept.pieces.items():
             _exchanged(Path(folder), apart)
         # From here on they are simply the data. What failed is noted, so that it goes in time.
-        _note(replace(kept, undoing=False, old=kept.old, new=kept.old))
+        _note(replace(kept, undoing=False, new=kept.old))
     except OSError as error:
         places = ", ".join(str(_place(folder)) for folder in kept.pieces)
         raise HalfwayError(

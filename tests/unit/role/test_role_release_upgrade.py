@@ -249,11 +249,15 @@ def test_a_run_that_was_killed_is_ended_by_the_next_one(place: Machine, at: str,
 
 def test_a_way_back_that_was_killed_is_ended_by_the_next_one(place: Machine) -> None:
     keeper = (place.root / "bin/hearth-state").read_text()
-    hook = (
-        "import os, signal\nrename, done = Path.rename, []\n"
-        "def killed(one, to):\n done.append(to)\n done[1:] and os.killpg(0, signal.SIGKILL)\n rename(one, to)\n"
-        "Path.rename = killed\n"
-    )
+    hook = """import os, signal
+rename, done = Path.rename, []
+def killed(one, to):
+    done.append(to)
+    if len(done) > 1:
+        os.killpg(0, signal.SIGKILL)
+    rename(one, to)
+Path.rename = killed
+"""
     place.program("hearth-state", keeper.replace("root = Path", f"exec({hook!r})\nroot = Path"))
     assert place.switch("sick").returncode == -9
     assert not place.data.exists(), "killed between the renames"
