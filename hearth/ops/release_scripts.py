@@ -224,10 +224,17 @@ if [ "$old" = "$ident" ] && ! differ; then
   exit 1
 fi
 back='the files it had'
+if [ "$old" != "$ident" ]; then
+  # At rest before the link leads elsewhere: systemd would start the old one again and again, with the new data.
+  systemctl stop "$unit"
+  if systemctl -q is-active "$unit"; then
+    echo "$unit: $ident failed, and cannot be stopped: run again" >&2
+    exit 1
+  fi
+fi
 link "$old"
 give_back
 if [ "$old" != "$ident" ]; then
-  systemctl stop "$unit"
   data=$("$keeper" undo "$app" "$ident") || {{
     echo "$unit: $ident failed; it stays stopped, since $old must not get the data as they are; run again" >&2
     exit 1

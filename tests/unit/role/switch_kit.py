@@ -31,7 +31,7 @@ case "$*" in
   *"-p NRestarts"*) echo 0 ;;
   *status*) echo 'the log says why' ;;
   *is-active*) [ -e {0}/active ] ;;
-  stop*) rm -f {0}/active ;;
+  stop*) rm -f {0}/active; basename "$(readlink {0}/app/current)" >>{0}/stopped ;;
   *restart*|*start\\ *) started ;;
   *reload\\ *) started ;;
 esac

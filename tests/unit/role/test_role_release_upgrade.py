@@ -109,6 +109,30 @@ def test_owners_modes_links_and_attributes_come_back(place: Machine) -> None:
     assert (place.data / "hard").stat().st_nlink == 2
 
 
+def test_each_release_rests_before_another_one_gets_the_data(place: Machine) -> None:
+    """Once the link leads to the old one, systemd may start it at any moment."""
+    place.switch("sick")
+    assert (place.root / "stopped").read_text().splitlines() == ["one", "sick"]
+
+
+def test_one_that_fails_and_cannot_be_stopped_keeps_what_it_has(place: Machine) -> None:
+    text = (place.root / "bin/systemctl").read_text()
+    place.program(
+        "systemctl",
+        text.replace(
+            "  stop*) ", "  stop*) [ ! -e {0}/stopped ] || exit 1; ".replace("{0}", str(place.root))
+        ),
+    )
+    done = place.switch("sick")
+    assert done.returncode != 0
+    assert "cannot be stopped" in done.stderr
+    assert place.now.unfinished
+    assert place.converted == ["one", "sick"]
+    place.program("systemctl", text)
+    assert place.switch("one").returncode == 0
+    assert place.converted == ["one", "one"]
+
+
 def test_an_upgrade_after_one_that_failed_begins_with_the_old_data(place: Machine) -> None:
     place.switch("sick")
     assert place.switch("two").returncode == 0
