@@ -225,7 +225,7 @@ if [ "$old" = "$ident" ] && ! differ; then
 fi
 back='the files it had'
 if [ "$old" != "$ident" ]; then
-  # At rest before the link leads elsewhere: systemd would start the old one again and again, with the new data.
+  # At rest before the link leads elsewhere: systemd might start the old one, with the new one's data.
   systemctl stop "$unit"
   if systemctl -q is-active "$unit"; then
     echo "$unit: $ident failed, and cannot be stopped: run again" >&2
