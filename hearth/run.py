@@ -209,7 +209,7 @@ class Run:
             )
 
     def known_names(self) -> None:
-        """Refuse names on the command line that are no guests of the fleet or no roles. Raises HearthError."""
+        """Refuse names on the command line that are no guests of the fleet, no roles. Raises HearthError."""
         names = {guest.name for guest in self.fleet.guests}
         for word in ("adopt", "replace", "destroy"):
             unknown = sorted(self.options.names(word) - names)

@@ -36,8 +36,9 @@ case "$*" in
   *reload\\ *) started ;;
 esac
 """
-# Healthy unless the release or its configuration is "sick", as the program was started with them.
-HEALTH = "{{ echo 'it feels sick'; ! tail -n 1 {0}/ran | grep -q sick; }}"
+# Healthy unless the release or its configuration is "sick", as the program was started with them; healthy where
+# "mended" is there.
+HEALTH = "{{ echo 'it feels sick'; [ -e {0}/mended ] || ! tail -n 1 {0}/ran | grep -q sick; }}"
 KEEPER = """#!/bin/sh
 exec {python} -B - "$@" <<'END'
 import sys
