@@ -36,8 +36,8 @@ case "$*" in
   *reload\\ *) started ;;
 esac
 """
-# Healthy unless the release or its configuration is "sick", as the program was started with them; healthy where
-# "mended" is there.
+# Healthy unless the release or its configuration is "sick", as the program was started with them. With "mended"
+# it is in any case.
 HEALTH = "{{ echo 'it feels sick'; [ -e {0}/mended ] || ! tail -n 1 {0}/ran | grep -q sick; }}"
 KEEPER = """#!/bin/sh
 exec {python} -B - "$@" <<'END'

@@ -12,9 +12,6 @@ import pytest
 from switch_kit import KEEPER, PYTHON, Machine, machine
 
 from hearth.backup.onguest import upgrade as keeping
-from hearth.role.declaration import Directory, Role
-
-KEEPS = Role(name="app", state=(Directory("/var/lib/app"),))
 
 
 @pytest.fixture
