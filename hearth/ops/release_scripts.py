@@ -180,7 +180,9 @@ exec 8>"$home/switch.lock"
 flock -w {2 * job.within + 600} 8 || {{ echo "$unit: another run does not end with it" >&2; exit 1; }}
 old=$(cat "$home/proven" 2>/dev/null) tried=$(cat "$home/trying" 2>/dev/null)
 if [ -n "$old" ] && {{ [ "$old" != "$ident" ] || [ -n "$tried" ]; }}; then
-  "$keeper" keep "$role" "$app" "$unit" "$old" "$ident" "$tried" >&2 || not_tried $?
+  # Into a variable: who else would listen may be gone, and that is no reason to fail.
+  told=$("$keeper" keep "$role" "$app" "$unit" "$old" "$ident" "$tried" 2>&1) || not_tried $?
+  [ -z "$told" ] || echo "$unit: $told" >&2
 fi
 put trying "$ident"
 link "$ident"
@@ -202,6 +204,7 @@ _TOOLS = """put() {
 }
 link() { ln -sfn "releases/$1" "$home/current.new" && mv -fT "$home/current.new" "$home/current"; }
 not_tried() {
+  echo "$told" >&2
   if [ "$1" = 3 ]; then
     echo "$unit: $ident was not tried; it stays stopped until its data are back: run again" >&2
     exit 1
@@ -235,7 +238,8 @@ fi
 link "$old"
 give_back
 if [ "$old" != "$ident" ]; then
-  data=$("$keeper" undo "$app" "$ident") || {{
+  data=$("$keeper" undo "$app" "$ident" 2>&1) || {{
+    echo "$data" >&2
     echo "$unit: $ident failed; it stays stopped, since $old must not get the data as they are; run again" >&2
     exit 1
   }}

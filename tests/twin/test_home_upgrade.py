@@ -39,6 +39,11 @@ def migrations(vault: Vault, folder: str = DATA) -> list[str]:
     return vault.said(command).split()
 
 
+def is_broken(vault: Vault) -> bool:
+    """Whether the version answers that always fails."""
+    return vault.home.ends(vault.guest, f"curl -s --noproxy '*' {PLAIN}/alive | grep -q broken") == 0
+
+
 def test_one_that_converts_the_vault_and_fails_ends_with_the_old_one_and_its_data(vault: Vault) -> None:
     before = migrations(vault)
     pin = {"vaultwarden_image": vault.image("sick"), "vaultwarden_starts_within": 15}
@@ -73,12 +78,7 @@ def test_a_deploy_that_is_killed_meanwhile_is_ended_by_the_guest(vault: Vault) -
     command = ("pyinfra", "inventory", "deploy.py", "-y", "--limit", vault.guest)
     run = vault.home.start(*command, env=vault.tuned(**pin), stderr=subprocess.STDOUT)
     try:
-        until(
-            lambda: (
-                vault.home.ends(vault.guest, f"curl -s --noproxy '*' {PLAIN}/alive | grep -q broken") == 0
-            ),
-            240,
-        )
+        until(lambda: is_broken(vault), 240)
     finally:
         run.kill()
         run.communicate()
@@ -95,21 +95,13 @@ def test_a_guest_that_loses_its_power_meanwhile_is_mended_by_the_next_deploy(vau
     command = ("pyinfra", "inventory", "deploy.py", "-y", "--limit", vault.guest)
     run = vault.home.start(*command, env=vault.tuned(**pin), stderr=subprocess.STDOUT)
     try:
-        until(
-            lambda: (
-                vault.home.ends(vault.guest, f"curl -s --noproxy '*' {PLAIN}/alive | grep -q broken") == 0
-            ),
-            240,
-        )
+        until(lambda: is_broken(vault), 240)
         vault.home.task("POST", vault.guest, "/status/stop")
     finally:
         run.kill()
         run.communicate()
     vault.home.task("POST", vault.guest, "/status/start")
-    until(
-        lambda: vault.home.ends(vault.guest, f"curl -s --noproxy '*' {PLAIN}/alive | grep -q broken") == 0,
-        BACK,
-    )
+    until(lambda: is_broken(vault), BACK)
     vault.deploy().went_well()
     assert vault.version == "1"
     assert vault.users() == [USER]

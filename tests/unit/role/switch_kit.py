@@ -36,8 +36,8 @@ case "$*" in
   *reload\\ *) started ;;
 esac
 """
-# Healthy unless the release or its configuration is "sick", as the program was started with them. With "mended"
-# it is in any case.
+# Healthy unless the release or its configuration is "sick", as the program was started with them.
+# Where "mended" is there, it is in any case.
 HEALTH = "{{ echo 'it feels sick'; [ -e {0}/mended ] || ! tail -n 1 {0}/ran | grep -q sick; }}"
 KEEPER = """#!/bin/sh
 exec {python} -B - "$@" <<'END'
@@ -97,18 +97,23 @@ class Machine:
         path.write_text(text)
         path.chmod(0o755)
 
-    def switch(self, ident: str, *steps: str, within: int = 2) -> subprocess.CompletedProcess[str]:
+    def switch(self, ident: str, *steps: str) -> subprocess.CompletedProcess[str]:
         """Run the script that a deploy runs."""
+        process = self.start(ident, *steps)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess([], process.returncode, out, err)
+
+    def start(self, ident: str, *steps: str) -> subprocess.Popen[str]:
+        """Start it."""
         home, files = f"{self.root}/app", (str(self.conf),)
-        keeper = f"{self.root}/bin/hearth-state"
-        job = Switch(home, ident, "app.service", HEALTH.format(self.root), files, (), within, "app", keeper)
-        return subprocess.run(
+        health, keeper = HEALTH.format(self.root), f"{self.root}/bin/hearth-state"
+        job = Switch(home, ident, "app.service", health, files, (), 2, "app", keeper)
+        return subprocess.Popen(
             ["sh", "-c", activating(job, steps or ("daemon-reload", "restart"))],
             env={"PATH": f"{self.root}/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
-            check=False,
             start_new_session=True,
         )
 

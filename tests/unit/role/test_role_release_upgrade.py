@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from switch_kit import KEEPER, PYTHON, Machine, machine
 
 from hearth.backup.onguest import upgrade as keeping
+from tests.twin.handle import until
 
 
 @pytest.fixture
@@ -313,6 +315,34 @@ def test_data_that_cannot_be_put_back_are_given_to_nobody(place: Machine) -> Non
     place.program("hearth-state", keeper)
     assert place.switch("one").returncode == 0
     assert place.converted == ["one", "one"]
+
+
+@pytest.mark.parametrize("ident", ["two", "sick"])
+def test_it_goes_on_when_nobody_listens_any_more(place: Machine, ident: str) -> None:
+    """The connection of the run is lost: what is said goes nowhere, and a signal may say so too."""
+    process = place.start(ident)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    process.stderr.close()
+    until((place.root / "app/trying").exists, 20)
+    os.killpg(process.pid, signal.SIGHUP)
+    assert process.wait(60) == (0 if ident == "two" else 1)
+    assert place.now.is_at("one" if ident == "sick" else "two")
+    assert place.converted == ["one", "one" if ident == "sick" else "two"]
+
+
+def test_nobody_listens_while_data_cannot_be_put_back(place: Machine) -> None:
+    """What went wrong is known by more than words: the old release must not get them."""
+    fault = "def refuse(*_):\n raise OSError('disk on fire')\nupgrade._exchanged = refuse\n"
+    keeper = (place.root / "bin/hearth-state").read_text()
+    place.program("hearth-state", keeper.replace("root = Path", f"exec({fault!r})\nroot = Path"))
+    place.switch("sick")
+    process = place.start("one")
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert not (place.root / "active").exists()
 
 
 def test_two_runs_at_once_come_one_after_the_other(place: Machine) -> None:
