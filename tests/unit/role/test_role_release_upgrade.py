@@ -208,6 +208,25 @@ def test_without_room_for_a_copy_nothing_is_tried(place: Machine) -> None:
     assert beside(place) == {}
 
 
+def test_a_folder_that_is_a_disk_of_its_own_is_refused_before_anything_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "PLACE", tmp_path)
+    monkeypatch.setattr(keeping, "_stop", lambda _: pytest.fail("it was stopped"))
+    with pytest.raises(keeping.UpgradeError, match="a disk of its own"):
+        keeping.keep(keeping.Change("app", "app.service", "one", "two"), [{"path": "/proc"}])
+
+
+def test_a_note_that_is_damaged_stops_before_anything_is_done(place: Machine) -> None:
+    place.switch("two")
+    (place.root / "upgrades/app.json").write_text('{"app": ')
+    done = place.switch("sick")
+    assert done.returncode != 0
+    assert "is damaged" in done.stderr
+    assert place.now.is_at("two")
+    assert (beside(place)["before"] / "converted").read_text() == "one\n"
+
+
 def test_a_service_that_cannot_be_stopped_is_not_upgraded(place: Machine) -> None:
     text = (
         (place.root / "bin/systemctl")
