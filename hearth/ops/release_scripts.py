@@ -226,7 +226,8 @@ if [ "$old" = "$ident" ] && ! differ; then
   echo "$unit: release and files are those that worked before: nothing to go back to" >&2
   exit 1
 fi
-back='the files it had'
+back='the files it had' what=$ident
+[ "$old" != "$ident" ] || what='it with these files'
 if [ "$old" != "$ident" ]; then
   # At rest before the link leads elsewhere: systemd might start the old one, with the new one's data.
   systemctl stop "$unit"
@@ -246,10 +247,10 @@ if [ "$old" != "$ident" ]; then
   [ -z "$data" ] || {{ back='the files and data it had'; echo "$unit: $data" >&2; }}
 fi
 if starts_again; then
-  echo "$unit: $ident failed (see above); went back to $old and $back; it is healthy" >&2
+  echo "$unit: $what failed (see above); went back to $old and $back; it is healthy" >&2
   rm -f "$home/trying"
 else
-  echo "$unit: $ident failed; went back to $old and $back, and that is not healthy either" >&2
+  echo "$unit: $what failed; went back to $old and $back, and that is not healthy either" >&2
 fi
 exit 1
 """

@@ -152,6 +152,7 @@ def test_files_alone_that_make_it_sick_do_not_touch_the_data(place: Machine) -> 
     done = place.switch("one", "restart")
     assert done.returncode != 0
     assert "and data" not in done.stderr
+    assert "it with these files failed" in done.stderr
     assert beside(place) == {}
     assert place.converted == ["one", "one", "one"]
 
@@ -374,6 +375,21 @@ def test_two_runs_at_once_come_one_after_the_other(place: Machine) -> None:
 
 
 # ------------------------------------------------------------------------- by hand
+
+
+def test_the_data_from_before_can_be_taken_by_hand(place: Machine) -> None:
+    """The three commands of docs/upgrades.md, then the old pin."""
+    place.switch("two")
+    data = place.data
+    by_hand = f"systemctl stop app.service && mv {data} {data}.newer && mv {data}.upgrade/before {data}"
+    path = {"PATH": f"{place.root}/bin:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", by_hand], check=True, env=path)
+    done = place.switch("one")
+    assert done.returncode == 0, done.stderr
+    assert place.converted == ["one", "one"]
+    newer = place.data.with_name("data.newer")
+    assert (newer / "converted").read_text() == "one\ntwo\n"
+    assert (beside(place)["before"] / "converted").read_text() == "one\n"
 
 
 def test_what_is_kept_goes_whole(place: Machine) -> None:
