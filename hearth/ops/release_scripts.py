@@ -205,8 +205,9 @@ _TOOLS = """put() {
 link() { ln -sfn "releases/$1" "$home/current.new" && mv -fT "$home/current.new" "$home/current"; }
 not_tried() {
   echo "$told" >&2
-  if [ "$1" = 3 ]; then
-    echo "$unit: $ident was not tried; it stays stopped until its data are back: run again" >&2
+  # 4: the data are as they were. Else they may be in another release's hands, where a run was cut off.
+  if [ "$1" = 3 ] || { [ "$1" != 4 ] && [ -n "$tried" ] && [ "$tried" != "$old" ]; }; then
+    echo "$unit: $ident was not tried, and $old must not get the data as they are: run again" >&2
     exit 1
   fi
   link "$old"

@@ -3,7 +3,8 @@
 `keep ROLE APP UNIT OLD NEW [TRIED]`, `undo APP NEW` and `forget APP`: a role's data from before an upgrade.
 SETTINGS is JSON: "guest", its name, and "state", a list of what the roles keep (role `state` writes it).
 Exit code 0 where all is well; of `dump` also where a single role failed: the manifest has it, and the rest.
-3 where data are neither of the old release nor of the new one, 1 for any other failure.
+3 where data are neither of the old release nor of the new one, 4 where an upgrade was refused and they are as
+they were, 1 for any other failure.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SPOOL = Path("/var/lib/hearth-state/incoming")
 
 # How many words follow a command.
 COMMANDS = {"dump": (0, 0), "restore": (0, 99), "keep": (5, 6), "undo": (2, 2), "forget": (1, 1)}
+CODES = {HalfwayError: 3, UpgradeError: 4}
 USAGE = (
     "usage: hearth-state dump | restore [ROLE...] | "
     "keep ROLE APP UNIT OLD NEW [TRIED] | undo APP NEW | forget APP"
@@ -48,7 +50,7 @@ def main(arguments: list[str], settings: Path = SETTINGS, lock: Path = LOCK, spo
             _run(command, words, found, spool)
     except (StreamError, RestoreError, UpgradeError, OSError) as error:
         print(f"cannot {command} the state of {found['guest']}: {error}", file=sys.stderr)
-        return 3 if isinstance(error, HalfwayError) else 1
+        return next((code for kind, code in CODES.items() if isinstance(error, kind)), 1)
     return 0
 
 

@@ -99,13 +99,9 @@ def keep(change: Change, entries: Iterable[Mapping[str, Any]]) -> str:
 
     Raises:
         UpgradeError: nothing has changed, but that the service may rest.
-        HalfwayError: see `undo`; of what an earlier run had not ended.
+        HalfwayError: the data are another release's, or half: what an earlier run had not ended did not end.
     """
-    kept = read(change.app)
-    if kept and (kept.undoing or change.breaks_off(kept)):
-        _stop(change.unit)
-        _undo(kept)
-        kept = None
+    kept = _taken_up(change)
     if change.old == change.new or (kept and change.goes_on(kept)):
         return ""
     forget(change.app)
@@ -127,6 +123,21 @@ def keep(change: Change, entries: Iterable[Mapping[str, Any]]) -> str:
             shutil.rmtree(_place(folder), ignore_errors=True)
         raise UpgradeError(f"its data cannot be kept: {error}") from None
     return f"kept: {', '.join(str(_place(folder) / 'before') for folder in wanted)}"
+
+
+def _taken_up(change: Change) -> Kept | None:
+    """What is kept, once what an earlier run had not ended is ended; None: nothing that still counts."""
+    try:
+        kept = read(change.app)
+        if kept is None or not (kept.undoing or change.breaks_off(kept)):
+            return kept
+        _stop(change.unit)
+    except UpgradeError as error:
+        if change.tried in ("", change.old):
+            raise
+        raise HalfwayError(str(error)) from None
+    _undo(kept)
+    return None
 
 
 def undo(app: str, new: str) -> str:

@@ -330,9 +330,33 @@ def test_data_that_cannot_be_put_back_are_given_to_nobody(place: Machine) -> Non
     for pin in ("one", "two"):
         again = place.switch(pin)
         assert again.returncode != 0
-        assert "stays stopped until its data are back" in again.stderr
+        assert "one must not get the data as they are" in again.stderr
         assert not (place.root / "active").exists()
     place.program("hearth-state", keeper)
+    assert place.switch("one").returncode == 0
+    assert place.converted == ["one", "one"]
+
+
+@pytest.mark.parametrize("trouble", ["cannot be stopped", "is damaged", "not found"])
+def test_after_a_cut_the_old_one_never_gets_the_data_of_another(place: Machine, trouble: str) -> None:
+    place.killed("show")
+    assert place.switch("two").returncode == -9
+    text, about = (place.root / "bin/systemctl").read_text(), (place.root / "upgrades/app.json").read_text()
+    keeper = (place.root / "bin/hearth-state").read_text()
+    if trouble == "not found":
+        place.program("hearth-state", "#!/bin/sh\nexec no-such-program\n")
+    elif trouble == "is damaged":
+        (place.root / "upgrades/app.json").write_text("{")
+    else:
+        place.program("systemctl", text.replace(f"stop*) rm -f {place.root}/active", "stop*) false"))
+    done = place.switch("one")
+    assert done.returncode != 0
+    assert trouble in done.stderr
+    assert "one must not get the data as they are" in done.stderr
+    assert place.converted == ["one", "two"]
+    place.program("systemctl", text)
+    place.program("hearth-state", keeper)
+    (place.root / "upgrades/app.json").write_text(about)
     assert place.switch("one").returncode == 0
     assert place.converted == ["one", "one"]
 
