@@ -23,6 +23,10 @@ runtime_uv = {
     "sha256": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
 }
 
+# Days for which a role's data from before the last upgrade stay on its guest, beside the data themselves
+# (docs/upgrades.md). They take as much room again; the next upgrade takes their place earlier.
+upgrade_kept_days = 14
+
 # ---- Firewalls (docs/security.md). `hearth flows` prints who may reach what. Proxmox's is kept by
 # Hearth where the fleet file says `firewall: true`.
 

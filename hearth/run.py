@@ -18,6 +18,7 @@ from hearth.convergence import Convergence
 from hearth.errors import HearthError
 from hearth.fleet.loader import load_fleet
 from hearth.known_hosts import KnownHosts
+from hearth.ops import upgrade
 from hearth.options import Options
 from hearth.path import addresses_on_path, guests_on_path
 from hearth.phones.registry import Phones, load_phones, phones_file
@@ -208,13 +209,20 @@ class Run:
             )
 
     def known_names(self) -> None:
-        """Refuse names on the command line that are no guests of the fleet. Raises HearthError."""
+        """Refuse names on the command line that are no guests of the fleet, no roles. Raises HearthError."""
         names = {guest.name for guest in self.fleet.guests}
         for word in ("adopt", "replace", "destroy"):
             unknown = sorted(self.options.names(word) - names)
             if unknown:
                 there = f"it has: {', '.join(sorted(names))}"
                 raise HearthError(word, f"the fleet has no guest {', '.join(unknown)}", there)
+        programs = {name.replace("-", "_") for name in self.options.names(upgrade.ALLOWED)}
+        if strangers := sorted(programs - set(self.roles)):
+            raise HearthError(
+                upgrade.ALLOWED,
+                f"there is no role {', '.join(strangers)}",
+                f"write --data {upgrade.ALLOWED}=ROLE[,ROLE]",
+            )
 
 
 _current: list[Run] = []

@@ -66,6 +66,7 @@ def coordination(here: Here) -> None:
     files.present(name="Describe headscale", files=[unit])
     release.active(
         name="Run headscale",
+        role=here.role,
         app=APP,
         ident=ident,
         unit=UNIT,

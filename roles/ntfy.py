@@ -84,6 +84,7 @@ def ntfy(here: Here) -> None:
     files.present(name="Describe ntfy", files=[unit])
     release.active(
         name="Run ntfy",
+        role=here.role,
         app=APP,
         ident=ident,
         unit=UNIT,

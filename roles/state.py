@@ -28,7 +28,7 @@ CREATE = (
 )
 KEY = "backup"  # the secret ssh/backup
 COLLECTOR = "config_backup"
-MODULES = ("__init__", "__main__", "stream", "copying", "save", "bring")
+MODULES = ("__init__", "__main__", "stream", "copying", "save", "bring", "upgrade")
 
 role = Role(secrets=(f"ssh/{KEY}",))
 

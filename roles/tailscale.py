@@ -56,7 +56,7 @@ def membership(here: Here) -> None:
         apt.installed(name="Install Tailscale", packages=[APP])
         systemd.service(name="Run Tailscale", unit=UNIT, restart_on=[unit])
     else:
-        released(source, unit)
+        released(here, source, unit)
     settings = wanted(here)
     entry = Entry(
         settings,
@@ -81,7 +81,7 @@ def chosen(here: Here) -> Source | None:
     return None if given == VENDOR else fetched.chosen(given, "tailscale_source")
 
 
-def released(source: Source, unit: File) -> None:
+def released(here: Here, source: Source, unit: File) -> None:
     """The program as a release of ours, running."""
     fetched.program(name="Take Tailscale", app=APP, source=source, program=APP, proof=PROOF)
     shell.ensure(
@@ -91,6 +91,7 @@ def released(source: Source, unit: File) -> None:
     )
     release.active(
         name="Run Tailscale",
+        role=here.role,
         app=APP,
         ident=fetched.ident(source, APP, PROOF),
         unit=UNIT,

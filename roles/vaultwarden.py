@@ -67,6 +67,7 @@ def vaultwarden(here: Here) -> None:
     unit = _described(here, found, contained)
     release.active(
         name="Run Vaultwarden",
+        role=here.role,
         app=APP,
         ident=found.ident,
         unit=UNIT,
@@ -118,8 +119,6 @@ def scripts(here: Here, found: Image, contained: bool) -> list[File]:
         "scratch_port": SCRATCH_PORT,
         "health": release.http_health(_behind(here), "/alive"),
         "release": release.path_of(APP, found.ident),
-        "proven": f"{release.ROOT}/{APP}/proven",
-        "ident": found.ident,
         "image": found.pinned,
         "contained": contained,
         "behind": _behind(here),

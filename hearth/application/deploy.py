@@ -145,6 +145,7 @@ class Application:
         again = (given.config,) if given.reloads_config else ()
         release.active(
             name=f"Run {self.title}",
+            role=self.here.role,
             app=self.name,
             ident=self.recipe.ident,
             unit=self.unit,

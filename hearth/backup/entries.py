@@ -26,6 +26,7 @@ def entries(guest: Guest, roles: Mapping[str, Role]) -> list[dict[str, Any]]:
             "before": state.before,
             "unless": state.unless,
             "units": list(state.units),
+            "apart": list(state.apart),
         }
         for name in guest.roles
         if name in roles

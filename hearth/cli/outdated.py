@@ -55,6 +55,7 @@ def lines(rows: Sequence[Row]) -> Iterable[str]:
         widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
         for line in cells:
             yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        yield "To upgrade: change the pin and deploy (docs/upgrades.md)"
     for row in rows:
         if row.error:
             yield f"{click.style('not known', fg='red')} {row.pin.name} ({row.pin.version}): {row.error}"

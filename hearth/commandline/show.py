@@ -88,7 +88,8 @@ def _size(intent: Intent) -> Iterator[str]:
 
 def _operations(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:
     for op_hash, kind in _kinds(state, order, host):
-        yield prints.pretty_op_name(state.op_meta[op_hash]), kind
+        says = noted(host, op_hash).says if kind != "none" else ""
+        yield f"{prints.pretty_op_name(state.op_meta[op_hash])}{says and f': {says}'}", kind
 
 
 def _kinds(state: Any, order: list[str], host: Any) -> Iterator[tuple[str, str]]:
@@ -132,6 +133,7 @@ def _steps(state: Any, order: list[str], host: Any) -> Iterator[dict[str, Any]]:
             "operation": prints.pretty_op_name(state.op_meta[op_hash]),
             "kind": "follows" if kind == "change" and notes.follows else kind,
             "found": [lack.to_json() for lack in notes.lacks],
+            **({"says": notes.says} if notes.says else {}),
         }
 
 

@@ -44,10 +44,12 @@ class Notes:
     Args:
         lacks: what it found.
         follows: it has nothing to mend of its own: it follows from another operation's change.
+        says: what the plan says beside its name.
     """
 
     lacks: tuple[Lack, ...] = ()
     follows: bool = False
+    says: str = ""
 
 
 _notes: WeakKeyDictionary[Any, dict[str, Notes]] = (
@@ -55,17 +57,20 @@ _notes: WeakKeyDictionary[Any, dict[str, Notes]] = (
 )  # pyinfra's host -> operation hash -> notes
 
 
-def note(lacks: Sequence[Lack], follows: bool = False) -> None:
+def note(lacks: Sequence[Lack], follows: bool = False, says: str = "") -> None:
     """Note what the operation under way found; nothing outside of a plan.
 
     Args:
         lacks: what is otherwise.
         follows: nothing is, and the operation only follows from what another one changes (a restart).
+        says: what the plan says beside its name.
     """
     if host.current_op_hash is None or state.current_stage >= StateStage.Execute:
         return
     found = _notes.setdefault(ctx_host.get(), {})
-    found[host.current_op_hash] = Notes((*found.get(host.current_op_hash, Notes()).lacks, *lacks), follows)
+    found[host.current_op_hash] = Notes(
+        (*found.get(host.current_op_hash, Notes()).lacks, *lacks), follows, says
+    )
 
 
 def noted(of: Any, op_hash: str) -> Notes:

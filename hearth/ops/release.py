@@ -4,9 +4,14 @@
     /opt/hearth/APP/current          a link to the release that runs
     /opt/hearth/APP/proven           the release that last passed its health check
     /opt/hearth/APP/proven.d         the files that it had then
+    /opt/hearth/APP/trying           the release that a run is at; it stays where something cut that off
+    /opt/hearth/APP/failed           the release that failed last, and when
 
 A release is built where it will stay (a Python environment holds its own path) and counts only once it has
 the file `.complete`, which is written last. So a build that was killed leaves nothing that anybody would run.
+
+A role's data change hands with the release: they are copied first, and come back with the old one
+(hearth.backup.onguest.upgrade).
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyinfra.api.command import FileUploadCommand, PyinfraCommand, StringCommand
 from pyinfra.api.facts import FactBase
@@ -25,12 +30,16 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from hearth.ops import release_scripts as scripts
-from hearth.ops import systemd
+from hearth.ops import systemd, upgrade
 from hearth.ops.facts import Succeeds, Unit, UnitState
 from hearth.ops.files import File, differing
 from hearth.ops.noted import Lack, fields, note
 
+if TYPE_CHECKING:
+    from hearth.role.declaration import Role
+
 ROOT = "/opt/hearth"
+UPGRADES = "/var/lib/hearth/upgrades"  # hearth.backup.onguest.upgrade
 BUILDER = "hearth-build"  # the user that builds: it owns nothing else, and may read no secret
 WITHIN = 1800  # seconds for a build
 
@@ -98,12 +107,21 @@ def built(
     belongs to root and nobody can change it. When it fails, the end of its output is shown; all of it is in
     /opt/hearth/APP/build.log.
 
+    A release of an older version than the one that runs is refused, before anything is touched, unless
+    ``--data downgrade=APP`` says otherwise.
+
     **Example:**
 
     .. code:: python
 
         release.built(name="Build the thing", app="thing", ident=ident, build='npm ci --prefix .')
     """
+    proven = host.get_fact(RunningRelease, app=app).proven
+    refused = upgrade.refusal(app, host.name, proven, ident, host.data)
+    if refused:
+        note(fields("release", app, {"release": proven}, {"release": ident}), says="refused: it is older")
+        yield StringCommand(f"echo {shlex.quote(refused)} >&2; exit 1")
+        return
     there = f"[ -e {shlex.quote(path_of(app, ident))}/{scripts.COMPLETE} ]"
     if host.get_fact(Succeeds, test=there):
         host.noop(f"{app} {ident} is there")
@@ -123,11 +141,19 @@ class Running:
         current: the release that the link names.
         proven: the release that last passed its health check.
         unfinished: a switch or restart was begun and never ended, with success or on the way back.
+        failed: the release that failed last, and when, with a space between them.
+        kept_days: for how many days the data from before the last upgrade have been kept; None: none are.
     """
 
     current: str = ""
     proven: str = ""
     unfinished: bool = False
+    failed: str = ""
+    kept_days: int | None = None
+
+    def is_at(self, ident: str) -> bool:
+        """True where this release runs and has proved itself."""
+        return self.current == self.proven == ident and not self.unfinished
 
 
 class RunningRelease(FactBase[Running]):
@@ -141,20 +167,30 @@ class RunningRelease(FactBase[Running]):
         return Running()
 
     def command(self, app: str) -> str:
-        folder = shlex.quote(f"{ROOT}/{app}")
+        folder, kept = shlex.quote(f"{ROOT}/{app}"), shlex.quote(f"{UPGRADES}/{app}.json")
         return (
             f"cd {folder} 2>/dev/null || exit 0; "
             'echo "current=$(basename "$(readlink current)")"; echo "proven=$(cat proven 2>/dev/null)"; '
-            "[ ! -e trying ] || echo unfinished=yes"
+            'echo "failed=$(cat failed 2>/dev/null)"; [ ! -e trying ] || echo unfinished=yes; '
+            f"since=$(stat -c %Y {kept} 2>/dev/null) && "
+            'echo "kept=$((($(date +%s) - since) / 86400))" || :'
         )
 
     def process(self, output: list[str]) -> Running:
         found = dict(line.partition("=")[::2] for line in output)
-        return Running(found.get("current", ""), found.get("proven", ""), "unfinished" in found)
+        kept = int(found["kept"]) if "kept" in found else None
+        return Running(
+            found.get("current", ""),
+            found.get("proven", ""),
+            "unfinished" in found,
+            found.get("failed", ""),
+            kept,
+        )
 
 
 @operation()
 def active(
+    role: Role,
     app: str,
     ident: str,
     unit: str,
@@ -169,6 +205,7 @@ def active(
     A program that runs from this release, with its files as they are, and is healthy. It takes the place of
     `systemd.service` for the unit.
 
+    + role: the role; what it keeps (`state`) is kept from before another release gets it
     + app: the program's name
     + ident: the release; `built` has made it
     + unit: full name, with its suffix; it starts the program from `current(app)`
@@ -180,16 +217,17 @@ def active(
 
     After a switch, a restart or a reload the health check has to succeed within its time. Where it does not,
     the operation fails with the unit's status, its log and the check's words, and the release that last
-    proved itself runs again with the files that it had then. A run that was interrupted on the way is taken
-    up by the next one. The two releases before the current one are kept, older ones go.
+    proved itself runs again with the files and the data that it had then. A run that was interrupted on the
+    way is taken up by the next one. The two releases before the current one are kept, older ones go; the data
+    from before it stay for `upgrade_kept_days`, or until the next upgrade.
 
     **Example:**
 
     .. code:: python
 
         release.active(
-            name="Run the thing", app="thing", ident=ident, unit="thing.service", restart_on=[config, unit],
-            health=release.http_health(13000, "/health"), ports=[13000],
+            name="Run the thing", role=here.role, app="thing", ident=ident, unit="thing.service",
+            restart_on=[config, unit], health=release.http_health(13000, "/health"), ports=[13000],
         )
     """
     watched = [*restart_on, *reload_on]
@@ -199,16 +237,30 @@ def active(
     paths = {file.path for file in restart_on}, {file.path for file in reload_on}
     steps = decide(now, running, ident, *paths, planned=planned)
     if not steps:
-        host.noop(f"{unit} runs {ident}, with its files as they are")
+        yield from _forgotten(app, running, f"{unit} runs {ident}, with its files as they are")
         return
     found = [*_lacks(app, running, ident), *systemd.lacks(unit, now, *paths, planned)]
-    note(found, follows=not found)
+    says = upgrade.described(running.proven, ident, bool(role.state), running.failed)
+    note(found, follows=not found, says=says)
     watched_paths = tuple(file.path for file in watched)
     yield StringCommand(
         scripts.activating(
-            scripts.Switch(f"{ROOT}/{app}", ident, unit, health, watched_paths, tuple(ports), within), steps
+            scripts.Switch(
+                f"{ROOT}/{app}", ident, unit, health, watched_paths, tuple(ports), within, role.name
+            ),
+            steps,
         )
     )
+
+
+def _forgotten(app: str, running: Running, otherwise: str) -> Generator[PyinfraCommand, None, None]:
+    """Data from before an upgrade go when their time is over."""
+    days = upgrade.kept_days(host.data)
+    if running.kept_days is None or running.kept_days < days:
+        host.noop(otherwise)
+        return
+    note([], follows=True, says=f"remove the data from before the last upgrade, {days} days ago or more")
+    yield StringCommand(f"{scripts.KEEPER} forget {shlex.quote(app)}")
 
 
 def decide(
@@ -230,7 +282,7 @@ def decide(
         reload_on: paths whose change needs a reload.
         planned: paths that this run is about to change.
     """
-    if running == Running(ident, ident):
+    if running.is_at(ident):
         return systemd.decide(unit, restart_on, reload_on, planned)
     return ["daemon-reload", *([] if unit.enabled else ["enable"]), "restart"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hearth.ops import systemd
 
 COMPLETE = ".complete"
+KEEPER = "/usr/local/sbin/hearth-state"  # role `state` brings it; hearth.backup.onguest.upgrade
 KEPT = 2  # releases that are kept beside the current one
 TOLD = 40  # lines of a failed build's output that are shown
 # What a build may know of the guest's surroundings: nothing but the way out and whom to trust there.
@@ -62,6 +63,8 @@ class Switch:
         files: the files that it reads.
         ports: TCP ports that it listens on.
         within: seconds until it must be healthy.
+        role: whose state an upgrade keeps, and brings back where it fails.
+        keeper: the program that does.
     """
 
     home: str
@@ -71,6 +74,8 @@ class Switch:
     files: tuple[str, ...]
     ports: tuple[int, ...]
     within: int
+    role: str
+    keeper: str = KEEPER
 
 
 def prepare_inbox(job: Build) -> str:
@@ -138,21 +143,27 @@ sync -f "$release"
 
 
 def activating(job: Switch, steps: Sequence[str]) -> str:
-    """The script that switches, takes systemctl's steps, watches, and goes back where health fails."""
+    """The script that switches, takes systemctl's steps, watches, and goes back where health fails.
+
+    It goes on when the connection of the run that began it is lost. `trying` says what it was at when
+    something stronger ends it: the release that had the data in its hands.
+    """
     q = shlex.quote
     start = systemd.script(job.unit, steps, job.ports, 1.0, job.within)
     again = systemd.script(job.unit, ["daemon-reload", "restart"], job.ports, 1.0, job.within)
     return f"""set -u
 umask 022
-home={q(job.home)} ident={q(job.ident)} unit={q(job.unit)}
+trap '' HUP PIPE
+home={q(job.home)} ident={q(job.ident)} unit={q(job.unit)} role={q(job.role)} keeper={q(job.keeper)}
+app=${{home##*/}}
 {_FILES.format(files=" ".join(map(q, job.files)))}
-link() {{ ln -sfn "releases/$1" "$home/current.new" && mv -fT "$home/current.new" "$home/current"; }}
+{_TOOLS}
 healthy() {{
   end=$(($(date +%s) + {job.within}))
   until said=$( ( {job.health}
   ) 2>&1 ); do
     if [ "$(date +%s)" -ge "$end" ]; then
-      printf '%s\\n' "$said" | tail -n 20 >&2
+      printf '%s\n' "$said" | tail -n 20 >&2
       echo "$unit: not healthy within {job.within} seconds" >&2
       systemctl --no-pager --full --lines=30 status "$unit" >&2
       return 1
@@ -165,19 +176,50 @@ starts() {{ ( {start}
 starts_again() {{ ( {again}
 ) && healthy; }}
 [ -e "$home/releases/$ident/{COMPLETE}" ] || {{ echo "$home/releases/$ident is not built" >&2; exit 1; }}
-: >"$home/trying"
+exec 8>"$home/switch.lock"
+flock -w {2 * job.within + 600} 8 || {{ echo "$unit: another run does not end with it" >&2; exit 1; }}
+old=$(cat "$home/proven" 2>/dev/null) tried=$(cat "$home/trying" 2>/dev/null)
+if [ -n "$old" ] && {{ [ "$old" != "$ident" ] || [ -n "$tried" ]; }}; then
+  # Into a variable: who else would listen may be gone, and that is no reason to fail.
+  told=$("$keeper" keep "$role" "$app" "$unit" "$old" "$ident" "$tried" 2>&1) || not_tried $?
+  [ -z "$told" ] || echo "$unit: $told" >&2
+fi
+put trying "$ident"
 link "$ident"
 if starts; then
   keep
   touch "$home/releases/$ident/{COMPLETE}"
-  printf '%s\\n' "$ident" >"$home/proven.new" && mv -f "$home/proven.new" "$home/proven"
-  sync -f "$home"
-  rm -f "$home/trying"
+  put proven "$ident"
+  rm -f "$home/trying" "$home/failed"
 {_PRUNE}
   exit 0
 fi
-old=$(cat "$home/proven" 2>/dev/null)
-if [ -z "$old" ] || [ ! -e "$home/releases/$old/{COMPLETE}" ]; then
+put failed "$ident $(date -u +%FT%TZ)"
+{_BACK}"""
+
+
+_TOOLS = """put() {
+  printf '%s\\n' "$2" >"$home/$1.new" && sync "$home/$1.new" &&
+    mv -f "$home/$1.new" "$home/$1" && sync "$home"
+}
+link() { ln -sfn "releases/$1" "$home/current.new" && mv -fT "$home/current.new" "$home/current"; }
+not_tried() {
+  echo "$told" >&2
+  # 4: the data are as they were. Else they may be in another release's hands, where a run was cut off.
+  if [ "$1" = 3 ] || { [ "$1" != 4 ] && [ -n "$tried" ] && [ "$tried" != "$old" ]; }; then
+    echo "$unit: $ident was not tried, and $old must not get the data as they are: run again" >&2
+    exit 1
+  fi
+  link "$old"
+  give_back
+  systemctl daemon-reload
+  systemctl start "$unit"
+  echo "$unit: $ident was not tried; $old runs, with the files it had" >&2
+  exit 1
+}"""
+
+# What the new release made of the data, no older one is promised to read: so the old one does not get it.
+_BACK = f"""if [ -z "$old" ] || [ ! -e "$home/releases/$old/{COMPLETE}" ]; then
   echo "$unit: there is no earlier release to go back to" >&2
   exit 1
 fi
@@ -185,13 +227,31 @@ if [ "$old" = "$ident" ] && ! differ; then
   echo "$unit: release and files are those that worked before: nothing to go back to" >&2
   exit 1
 fi
+back='the files it had' what=$ident
+[ "$old" != "$ident" ] || what='it with these files'
+if [ "$old" != "$ident" ]; then
+  # At rest before the link leads elsewhere: systemd might start the old one, with the new one's data.
+  systemctl stop "$unit"
+  if systemctl -q is-active "$unit"; then
+    echo "$unit: $ident failed, and cannot be stopped: run again" >&2
+    exit 1
+  fi
+fi
 link "$old"
 give_back
+if [ "$old" != "$ident" ]; then
+  data=$("$keeper" undo "$app" "$ident" 2>&1) || {{
+    echo "$data" >&2
+    echo "$unit: $ident failed; it stays stopped, since $old must not get the data as they are; run again" >&2
+    exit 1
+  }}
+  [ -z "$data" ] || {{ back='the files and data it had'; echo "$unit: $data" >&2; }}
+fi
 if starts_again; then
-  echo "$unit: went back to $old and the files it had; it is healthy" >&2
+  echo "$unit: $what failed (see above); went back to $old and $back; it is healthy" >&2
   rm -f "$home/trying"
 else
-  echo "$unit: went back to $old and the files it had, and that is not healthy either" >&2
+  echo "$unit: $what failed; went back to $old and $back, and that is not healthy either" >&2
 fi
 exit 1
 """

@@ -119,6 +119,7 @@ class Directory:
         before: command that makes the files ready to be copied.
         unless: command that exits with 0 where this guest has nothing to keep (a replica).
         units: services that rest while files are put back.
+        apart: names below the path that an upgrade leaves where they are: large, and never changed again.
     """
 
     path: str
@@ -127,6 +128,7 @@ class Directory:
     before: str | None = None
     unless: str | None = None
     units: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.dump is None) != (self.restore is None):

@@ -45,7 +45,11 @@ role = Role(
     # Home Assistant OS keeps its own on its own machine.
     state=(
         Directory(
-            CONFIG, dump=f"sh {LIBRARY}/dump", restore=f"sh {LIBRARY}/restore", unless=f"[ ! -d {CONFIG} ]"
+            CONFIG,
+            dump=f"sh {LIBRARY}/dump",
+            restore=f"sh {LIBRARY}/restore",
+            unless=f"[ ! -d {CONFIG} ]",
+            apart=("backups",),  # its own
         ),
     ),
     secrets=(

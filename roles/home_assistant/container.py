@@ -29,12 +29,15 @@ def container(here: Here, port: int, web: dict[str, object]) -> Configuration:
     image = reference(here)
     apt.installed(name="Install Podman", packages=["podman", "python3", "uidmap"])
     quadlet.pulled(name="Take Home Assistant's image", reference=image)
+    ident = release.ident_of(str(here.value("version")), image)
+    # What goes back with a bad image is the quadlet, which names it: the release is its name alone.
+    release.built(name="Note Home Assistant's image", app=NAME, ident=ident, build=f"echo {image} >image")
     found = configuration(here, USER)
     place(here, port, web, UID)
     values = {"image": image, "uid": UID, "users": USERS, "config": CONFIG, "library": LIBRARY}
     judge = here.template("container-check.sh.j2", f"{LIBRARY}/check-in-container", values=values, mode="755")
     configure(here, found, judge.path, (judge,))
-    run(here, found, values, port)
+    run(here, found, values, ident, port)
     return found
 
 
@@ -54,16 +57,13 @@ def reference(here: Here) -> str:
     return f"{here.value('image')}:{here.value('version')}" + (f"@{digest}" if digest else "")
 
 
-def run(here: Here, found: Configuration, values: dict[str, object], port: int) -> None:
+def run(here: Here, found: Configuration, values: dict[str, object], ident: str, port: int) -> None:
     """The service, healthy; else the image and the files that worked before."""
     unit = here.template("home-assistant.container.j2", QUADLET, values=values)
     quadlet.present(name="Confine Home Assistant", quadlets=[unit])
-    image = str(values["image"])
-    ident = release.ident_of(str(here.value("version")), image)
-    # What goes back with a bad image is the quadlet, which names it: the release is its name alone.
-    release.built(name="Note Home Assistant's image", app=NAME, ident=ident, build=f"echo {image} >image")
     release.active(
         name="Run Home Assistant",
+        role=here.role,
         app=NAME,
         ident=ident,
         unit=UNIT,

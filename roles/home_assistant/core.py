@@ -105,6 +105,7 @@ def run(here: Here, found: Configuration, ident: str, port: int) -> None:
     files.present(name="Confine Home Assistant", files=[unit])
     release.active(
         name="Run Home Assistant",
+        role=here.role,
         app=NAME,
         ident=ident,
         unit=UNIT,

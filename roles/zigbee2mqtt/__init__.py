@@ -80,6 +80,7 @@ def zigbee2mqtt(here: Here) -> None:
     assert web is not None
     release.active(
         name="Run Zigbee2MQTT",
+        role=here.role,
         app=APP,
         ident=ident,
         unit=UNIT,

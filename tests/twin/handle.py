@@ -193,11 +193,11 @@ def _stopped(status: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def until(look: Callable[[], T | None], patience: float = LIMIT) -> T:
-    """What `look` finds, as soon as it finds something."""
+    """What `look` finds, as soon as it finds something; neither None nor False is anything."""
     deadline = time.monotonic() + patience
     while True:
         found = look()
-        if found is not None:
+        if found is not None and found is not False:
             return found
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)

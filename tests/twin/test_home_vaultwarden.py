@@ -38,11 +38,15 @@ class Vault:
         self.overrides = place / "overrides.yaml"
         self.guest = home.fleet.with_role("vaultwarden")[0].name
 
-    def deploy(self, **values: Any) -> Done:
+    def deploy(self, *options: str, **values: Any) -> Done:
         """A deploy of its guest with other values of group_data."""
+        return self.home.deploy("--limit", self.guest, *options, env=self.tuned(**values))
+
+    def tuned(self, **values: Any) -> dict[str, str]:
+        """The environment of a run with other values of group_data."""
         usual = yaml.safe_load(standins.written(self.twin, self.addresses).read_text())
         self.overrides.write_text(yaml.safe_dump({**usual, **values}))
-        return self.home.deploy("--limit", self.guest, env={"HEARTH_OVERRIDES": str(self.overrides)})
+        return {"HEARTH_OVERRIDES": str(self.overrides)}
 
     def image(self, tag: str) -> str:
         """A stand-in image."""
@@ -150,7 +154,7 @@ def test_an_image_is_updated_by_its_digest(vault: Vault) -> None:
     vault.deploy(vaultwarden_image=vault.image("2")).went_well()
     assert vault.version == "2"
     found = vault.said(
-        f"sqlite3 -readonly {DATA}.before-update/db.sqlite3 "
+        f"sqlite3 -readonly {DATA}.upgrade/before/db.sqlite3 "
         "'select max(version) from __diesel_schema_migrations'"
     )
     assert found == "1", "the vault from before the update is kept"
@@ -164,7 +168,9 @@ def test_an_image_that_does_not_start_never_replaces_the_one_that_runs(vault: Va
 
 
 def test_an_image_that_fails_at_its_work_is_taken_back(vault: Vault) -> None:
-    vault.deploy().went_well()
+    vault.deploy().refused("cannot downgrade vaultwarden", "--data downgrade=vaultwarden")
+    assert vault.version == "2"
+    vault.deploy("--data", "downgrade=vaultwarden").went_well()
     vault.deploy(vaultwarden_image=vault.image("sick"), vaultwarden_starts_within=15).refused(
         "this version is broken", "went back to"
     )

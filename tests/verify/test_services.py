@@ -45,6 +45,11 @@ def test_no_two_services_share_a_user(host: Any) -> None:
     assert len(users) == len(set(users)), users
 
 
+def test_no_upgrade_was_left_in_the_middle(host: Any) -> None:
+    assert host.run("ls /opt/hearth/*/trying").stdout == ""
+    assert '"undoing": true' not in host.run("cat /var/lib/hearth/upgrades/*.json").stdout
+
+
 def test_what_serves_our_ports_is_ours(under_test: UnderTest, guest: Guest, host: Any) -> None:
     ports = [served.port for served in under_test.ports if served.guest == guest]
     numbers = {number for port in ports for number in (port.number, port.behind) if number} - {SSH}

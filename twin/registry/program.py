@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (version TEXT PRIMARY KEY,
 CREATE TABLE IF NOT EXISTS invitations (email TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS users (uuid TEXT PRIMARY KEY, created_at TEXT, email TEXT NOT NULL UNIQUE);
 """
+MOVES_USERS = 4  # the version that does
 sessions: set[str] = set()
 hashing = threading.Lock()  # 64 MiB each
 
@@ -69,8 +70,11 @@ def database() -> sqlite3.Connection:
 
 
 def migrate() -> None:
-    """What a newer version does to the database of an older one."""
+    """What a newer version does to the database of an older one: from 4 on that one finds no users in it."""
     with database() as db:
+        there = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+        if int(VERSION) >= MOVES_USERS and "users" in there and "accounts" not in there:
+            db.execute("ALTER TABLE users RENAME TO accounts")
         db.executescript(TABLES)
         db.execute("INSERT OR IGNORE INTO __diesel_schema_migrations (version) VALUES (?)", [VERSION])
 

@@ -120,6 +120,13 @@ def test_an_unknown_name_is_refused(deployed: Home, word: str) -> None:
     assert done.writes == []
 
 
+def test_a_downgrade_of_what_is_no_role_is_refused(deployed: Home) -> None:
+    done = deployed.deploy("--data", "downgrade=vaultwardn").refused("vaultwardn", "no role")
+    assert done.writes == []
+    for named in ("home-assistant", "home_assistant,vaultwarden"):
+        deployed.deploy("--data", f"downgrade={named}").went_well()
+
+
 # ------------------------------------------------------------------ teardown
 
 
