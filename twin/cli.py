@@ -1,6 +1,6 @@
 """The command line.
 
-Python -m twin [--name NAME] up | status | exec | shell | fault | device | log | trust-node-key
+Python -m twin [--name NAME] up | status | exec | shell | fault | disaster | device | log | trust-node-key
 | down.
 """
 
@@ -111,6 +111,16 @@ def clock(twin: Twin, seconds: float) -> None:
     packages.need_root()
     ahead = ask(twin, "POST", "/clock", {"forward": seconds})["ahead"]
     click.echo(f"the node's clock is {ahead:g} s ahead")
+
+
+@main.command()
+@click.option("--backups", is_flag=True, help="The backups on the node's storages too.")
+@click.pass_obj
+def disaster(twin: Twin, backups: bool) -> None:
+    """Destroy every guest and what is on the node's storages, for good: disks, templates, images."""
+    packages.need_root()
+    lost = ask(twin, "POST", "/disaster", {"backups": backups}, patience=300)["lost"]
+    click.echo(f"lost: {', '.join(lost) or 'nothing'}")
 
 
 @main.command()

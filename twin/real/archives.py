@@ -37,6 +37,12 @@ class RealArchives(Archives):
         super().forget_archive(storage, name)
         self.archive_file(f"{storage}:{name}").unlink(missing_ok=True)
 
+    def forget_archives(self) -> None:
+        """Remove all backups of all storages."""
+        for storage in self.storages:
+            for name in [name for name in self._volumes(storage) if is_archive(name)]:
+                self.forget_archive(storage, name)
+
     def _volumes(self, name: str) -> Any:
         """Look into the folder first: a file may have come or gone, or been cut."""
         volumes = self.storages[name].setdefault("volumes", {})

@@ -122,6 +122,16 @@ class RealPve(StandIns, RealArchives, Pve):
         await asyncio.to_thread(self.real(guest.vmid).kill)
         await asyncio.to_thread(self.real(guest.vmid).destroy)
 
+    def lose(self, guest: Any) -> None:
+        """Forget a guest whose disks are gone, and all that spoke of it."""
+        if _is_container(guest):
+            self._drop(guest)
+            return
+        self.vms.remove(guest)
+        self._pool_leave(guest.vmid)
+        self._fw()["guests"].pop(guest.vmid, None)
+        self.access.forget_path(f"/vms/{guest.vmid}")
+
     # ---------------------------------------------------------------- truth
 
     def real(self, vmid: int) -> RealGuest:
