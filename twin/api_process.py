@@ -110,7 +110,7 @@ def _furnish(pve: TwinPve, twin: Twin, home: Home) -> None:
 
 
 def _storage_for_backups(pve: TwinPve, name: str) -> None:
-    """Have a storage that the fleet's backup jobs name; Hearth may do there what bootstrap.py would let it."""
+    """Have a storage that the backup jobs name; Hearth may do there what bootstrap.py would let it."""
     keeps = {"path": f"/mnt/pve/{name}", "content": "backup", "volumes": {}, "files": set()}
     pve.storages.setdefault(name, {**pve.storages["local"], **keeps})
     for who in ("hearth@pve", "hearth@pve!deploy"):

@@ -40,11 +40,13 @@ class Kept(Home):
 
     Args:
         home: the default home.
+        fleet_file: its fleet file.
         values: a file of values that win over the twin's stand-ins.
+        project: where commands are typed; None: where the home's are.
     """
 
-    def __init__(self, home: Home, fleet_file: Path, values: Path) -> None:
-        super().__init__(home.twin, home.place, home.project, fleet_file, home.own_secrets)
+    def __init__(self, home: Home, fleet_file: Path, values: Path, project: Path | None = None) -> None:
+        super().__init__(home.twin, home.place, project or home.project, fleet_file, home.own_secrets)
         self.values_file = values
 
     @property

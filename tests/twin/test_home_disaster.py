@@ -13,7 +13,7 @@ import pytest
 from hearth.report import drill as page
 from tests.twin.disaster_kit import ALL, CRITICAL, STORAGE, Belongings, Kept, elsewhere, kept_home
 from tests.twin.doorway import doorway
-from tests.twin.home_kit import WHOLE, Home
+from tests.twin.home_kit import WHOLE, Home, copy_project
 
 pytestmark = pytest.mark.long
 
@@ -146,3 +146,18 @@ def test_a_drill_restores_all_of_it_beside_production(
     assert {"comms/zigbee2mqtt", "home-assistant/home_assistant", "security/vaultwarden"} <= brought
     assert not (kept.twin.twin.home / f"{kept.twin.twin.name}-d").exists()
     belongings.look()
+
+
+def test_the_page_of_disaster_recovery_alone_rebuilds_the_home(
+    kept: Kept, belongings: Belongings, tmp_path: Path
+) -> None:
+    """In a clone of the repository, with age key and copy elsewhere: what the page says, and no more."""
+    belongings.back_up()
+    project = copy_project(tmp_path / "clone")
+    (project / ".venv").symlink_to(sys.prefix)
+    kept.twin.command("disaster", "--backups", timeout=300)
+    clone = Kept(kept, kept.fleet_file, kept.values_file, project)
+    done = clone.run("bin/fenced", "docs/disaster-recovery.md", patience=WHOLE).went_well()
+    assert "MISSED" not in done.text
+    belongings.look()
+    kept.deploy(patience=WHOLE).silent()
