@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from hearth.errors import HearthError
 from twin.pve.archives import read, written
 from twin.real.archive import Disks, nothing, pack, read_config, unpack
+from twin.real.archives import lend
 from twin.real.disks import Disk
 from twin.real.errors import GuestError
 from twin.real.spec import Spec, container, machine
@@ -242,3 +244,20 @@ def test_a_configuration_is_read_as_it_was_written() -> None:
     }
     assert read(written(config)) == config
     assert read("hostname: comms\n\n[snap]\nhostname: old\n") == {"hostname": "comms"}
+
+
+def test_files_of_this_machine_are_lent_and_never_changed(tmp_path: Path) -> None:
+    twin = Twin("lent", tmp_path)
+    file = tmp_path / "vzdump-lxc-135-2026_11_30-02_00_00.tar.zst"
+    file.write_text("somebody's")
+    with pytest.raises(HearthError, match="not up"):
+        lend(twin, "elsewhere", [file])
+    twin.dir.mkdir()
+    twin.save(version=1)
+    assert lend(twin, "elsewhere", [file]) == lend(twin, "elsewhere", [file]) == [file.name]
+    (link,) = (twin.dir / "storages/elsewhere/dump").iterdir()
+    assert link.read_text() == "somebody's"
+    link.unlink()
+    assert file.read_text() == "somebody's"
+    with pytest.raises(HearthError, match="no name that vzdump gives"):
+        lend(twin, "elsewhere", [tmp_path / "other.tar"])
