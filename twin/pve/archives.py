@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from fakepve import TaskError
+from fakepve.lxc import normalise
 from fakepve.routing import die
 
+from twin.pve.ct_config import stored
 from twin.pve.views import Views
 
 _DISK = re.compile(r"(rootfs|mp\d+|scsi\d+|virtio\d+)")
@@ -25,6 +27,8 @@ _NAME = re.compile(
     r"backup/vzdump-(lxc|qemu)-(\d+)-(\d{4}(?:_\d\d){2}-\d\d(?:_\d\d){2})\.((?:tar|vma)(?:\.\w+)?)"
 )
 _STAMP = "%Y_%m_%d-%H_%M_%S"
+#: Keys that come back as numbers.
+_NUMBERS = ("cores", "sockets", "swap", "unprivileged", "onboot", "protection", "template", "cpuunits")
 #: What stands in a configuration file as %XX: encode_text in PVE/Tools.pm.
 _ENCODED = re.compile(r"[\x00-\x1f:%]")
 
@@ -100,21 +104,28 @@ class Archives(Views):
             return await super()._lxc_create(user, v)
         vmid = int(v["vmid"])
         self._check_vmid_unused(vmid)
+        found = self._restored(v, v["ostemplate"])
+        for key in [key for key in found if key.startswith("net") and key not in v]:
+            self._check_bridge(user, str(found[key]))
 
         async def finish() -> None:
             ct = self.ct(vmid)
+            ct.config.update(_merged(found, v), lock="create")
             try:
                 await self.real_create(ct, v)
             except TaskError as error:
                 self._drop(ct)
                 raise TaskError(f"unable to restore CT {vmid} - {error}") from error
+            ct.lock = None
             if v.get("start"):
                 await self._start_steps(ct, user)
 
         self.then("vzrestore", vmid, finish)
-        asked = {**self._restored(v, v["ostemplate"]), **v}
+        # Of what the backup says nobody's rights are asked, but for bridges: sanitize_and_merge_config.
+        asked = {key: value for key, value in found.items() if _DISK.fullmatch(key) or key == "unprivileged"}
+        asked = {key: value for key, value in {**asked, **v}.items() if key != "start"}
         try:
-            return await super()._lxc_create(user, {k: x for k, x in asked.items() if k != "start"})
+            return await super()._lxc_create(user, asked)
         finally:
             self._thens.pop(("vzrestore", vmid), None)
 
@@ -140,6 +151,15 @@ class Archives(Views):
             elif not _DISK.fullmatch(key):
                 found[key] = value
         return found
+
+
+def _merged(found: Mapping[str, Any], v: Mapping[str, Any]) -> dict[str, Any]:
+    """What a container's backup says and the request does not, as a configuration has it."""
+    return {
+        key: int(value) if key == "memory" else stored(key, normalise(key, value))
+        for key, value in found.items()
+        if key not in v and not _DISK.fullmatch(key)
+    }
 
 
 def archive_name(container: bool, vmid: int, when: str, ending: str = "zst") -> str:
@@ -199,7 +219,7 @@ def read(text: str) -> dict[str, Any]:
     current = text.partition("\n[")[0].splitlines()
     notes = [unquote(line.removeprefix("#")) for line in current if line.startswith("#")]
     found: dict[str, Any] = {
-        key: value
+        key: int(value) if key in _NUMBERS else value
         for key, mark, value in (line.partition(": ") for line in current if not line.startswith("#"))
         if mark
     }

@@ -109,6 +109,42 @@ def test_a_guest_from_its_backup_has_its_disks_and_their_options(guests: Pve, ro
     assert {"discard=on", "size=16G"} <= set(guests.vm(136).config["scsi0"].split(","))
 
 
+def test_what_no_token_may_set_comes_back_from_a_backup(guests: Pve, root: Call, hearth: Call) -> None:
+    guests.ct(135).config.update(dev0="/dev/net/tun,mode=0666", features="keyctl=1,nesting=1", cores=2)
+    dumped(root, vmid="135")
+    (row,) = shown(root)
+    assert outcome(root, root("DELETE", "/nodes/pve/lxc/135")) == "OK"
+    guests.give("/storage/local", "PVEDatastoreAdmin", "hearth@pve!deploy")
+    guests.give("/storage/local", "PVEDatastoreAdmin", "hearth@pve")
+    made = hearth("POST", "/nodes/pve/lxc", vmid=135, ostemplate=row["volid"], restore=1, storage="local-lvm")
+    assert outcome(root, made) == "OK"
+    back = guests.ct(135).config
+    assert (back["dev0"], back["features"], back["cores"]) == (
+        "/dev/net/tun,mode=0666",
+        "keyctl=1,nesting=1",
+        2,
+    )
+    assert guests.ct(135).lock is None
+
+
+def test_a_bridge_that_the_user_may_not_use_keeps_the_backup_out(
+    guests: Pve, root: Call, pve_server: Server
+) -> None:
+    guests.ct(135).config.update(net0="name=eth0,bridge=vmbr0,hwaddr=02:48:00:00:00:87,ip=dhcp,type=veth")
+    dumped(root, vmid="135")
+    (row,) = shown(root)
+    assert outcome(root, root("DELETE", "/nodes/pve/lxc/135")) == "OK"
+    token = guests.add_token("guest@pve!t", privsep=False)
+    guests.grant("guest@pve", "/storage", "Datastore.Allocate", "Datastore.AllocateSpace")
+    guests.grant("guest@pve", "/vms", "VM.Allocate", "VM.Backup", "VM.Config.Disk", "VM.Config.Options")
+    somebody = client(pve_server, token)
+    refused = somebody(
+        "POST", "/nodes/pve/lxc", vmid=135, ostemplate=row["volid"], restore=1, storage="local-lvm"
+    )
+    assert refused.status_code == 403
+    assert "SDN.Use" in refused.reason
+
+
 def test_one_that_does_not_exist_makes_nothing(guests: Pve, root: Call) -> None:
     gone = "local:backup/vzdump-lxc-200-2026_11_30-02_00_00.tar.zst"
     refused = root("POST", "/nodes/pve/lxc", vmid=200, ostemplate=gone, restore=1, storage="local-lvm")
