@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -20,7 +21,7 @@ from hearth.drill import archives, home
 from hearth.drill.commands import Commands, interruptible, undisturbed
 from hearth.drill.copying import copied
 from hearth.drill.home import Files
-from hearth.drill.stages import INTERRUPTED, Result, Stages, write
+from hearth.drill.stages import INTERRUPTED, Result, Stages, like, write
 from hearth.errors import HearthError
 from hearth.lock import hold_lock
 
@@ -66,6 +67,10 @@ def machine() -> None:
         raise HearthError("hold a drill", "this machine is not Debian", "use one with Debian 12 or newer")
     if shutil.which("restic") is None:
         raise HearthError("hold a drill", "restic is not installed on this machine", "apt install restic")
+    missing = [name for name in ("fakepve", "pytest") if importlib.util.find_spec(name) is None]
+    if missing:
+        right = "pip install -r requirements-dev.txt, in the environment of `hearth`"
+        raise HearthError("hold a drill", f"its twin needs {', '.join(missing)}", right)
 
 
 class Drill:
@@ -95,6 +100,9 @@ class Drill:
             KeyboardInterrupt: it was told to end. All of it is taken away, and written down.
         """
         machine()
+        if not self.run.state_dir.exists():
+            self.run.state_dir.mkdir(mode=0o700, parents=True)
+            like(self.run.project, self.run.state_dir)
         hold_lock(self.run.state_dir / LOCK)
         source = self._source()
         with interruptible():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,6 +128,12 @@ class Stages:
         self.result.stages.append(Stage(name, begins, seconds, ok, note))
 
 
+def like(owner: Path, path: Path) -> None:
+    """Give a file to another one's owner: a drill is root's, what it leaves is the admin's. Raises OSError."""
+    facts = owner.stat()
+    os.chown(path, facts.st_uid, facts.st_gid)
+
+
 def write(state_dir: Path, result: Result) -> Path:
     """Keep a drill's result for `hearth report`; the file.
 
@@ -135,8 +142,8 @@ def write(state_dir: Path, result: Result) -> Path:
     """
     path = state_dir / FILE
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_durably(path, (json.dumps(result.to_json(), indent=2) + "\n").encode())
+        like(state_dir, path)
     except OSError as error:
         raise HearthError(f"write {path}", error.strerror or str(error)) from None
     return path

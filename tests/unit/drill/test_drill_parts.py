@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from hearth.backup.timeline import Event, Verdict
 from hearth.drill.archives import is_of_qemu, newest
 from hearth.drill.commands import Commands, interruptible, undisturbed
 from hearth.drill.hold import machine
-from hearth.drill.stages import Result, Stages
+from hearth.drill.stages import Result, Stages, write
 from hearth.errors import HearthError
 from hearth.fleet.model import Guest
 from hearth.report import drill as page
@@ -47,6 +48,14 @@ def test_without_restic_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(HearthError, match=r"apt install restic|not Debian"):
+        machine()
+
+
+def test_without_what_the_twin_is_made_of_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/restic")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(HearthError, match=r"requirements-dev|not Debian"):
         machine()
 
 
@@ -153,6 +162,13 @@ def test_a_stage_that_fails_has_its_reason(tmp_path: Path) -> None:
     assert (stage.name, stage.ok, said) == ("twin made", False, ["twin made"])
     assert "no room" in stage.note
     assert not page.of(result.to_json()).good
+
+
+@pytest.mark.skipif(bool(os.geteuid()), reason="needs root")
+def test_the_result_is_the_admins_and_not_roots(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 1234)
+    facts = write(tmp_path, Result(BEGAN)).stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (1234, 1234, 0o600)
 
 
 def test_an_objective_that_is_missed_is_no_good_drill() -> None:
