@@ -129,7 +129,7 @@ class Stages:
 
 
 def like(owner: Path, path: Path) -> None:
-    """Give a file to another one's owner: a drill is root's, what it leaves is the admin's. Raises OSError."""
+    """Give a file to another one's owner: a drill is root's, its result the admin's. Raises OSError."""
     facts = owner.stat()
     os.chown(path, facts.st_uid, facts.st_gid)
 
