@@ -27,6 +27,7 @@ class Record:
         pieces: what was brought back: guest and piece.
         archives: the guests that Proxmox made from its own backups: guest -> volume ID and its time.
         missing: guest/piece that no backup has.
+        unfinished: guest and role that were never done.
         verified: how tests/verify ended; None: it did not get so far.
         verdicts: the objectives.
     """
@@ -36,6 +37,7 @@ class Record:
     pieces: tuple[tuple[str, Piece], ...] = ()
     archives: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    unfinished: tuple[tuple[str, str], ...] = ()
     verified: bool | None = None
     verdicts: tuple[Verdict, ...] = ()
 
@@ -62,6 +64,7 @@ class Record:
                 for guest, (volid, made) in sorted(self.archives.items())
             ],
             "missing": list(self.missing),
+            "unfinished": [{"guest": guest, "role": role} for guest, role in self.unfinished],
             "verified": self.verified,
             "objectives": [verdict.to_json() for verdict in self.verdicts],
         }

@@ -115,6 +115,12 @@ class Restore:
         """See hearth.role.here.Restoring."""
         reached(name=f"Note that {here.role.name.replace('_', ' ')} is done", role=here.role.name)
 
+    @property
+    def expected(self) -> set[tuple[str, str]]:
+        """What is to be done: the roles of each guest."""
+        roles = self.run.roles
+        return {(each.name, role) for each in self.guests for role in each.roles if roles[role].deployer}
+
     def record(self, found: list[Verdict]) -> record.Record:
         """What is kept of it."""
         brought = sorted(self.run.brought_back)
@@ -124,6 +130,7 @@ class Restore:
             pieces=tuple((g, piece) for g, role in brought for piece in self.proven.pieces(g, role)),
             archives={name: (each.volid, each.time) for name, each in self.archives.items()},
             missing=self.proven.missing if self.wanted else (),
+            unfinished=tuple(self.timeline.unfinished(self.expected if self.wanted else ())),
             verified=self.verified,
             verdicts=tuple(found),
         )
@@ -278,7 +285,8 @@ def report() -> list[Verdict]:
     found = []
     if restore.wanted:
         limits = objectives(restore.run.values)
-        found = verdicts(restore.timeline, restore.proven, limits, datetime.now(UTC))
+        now = datetime.now(UTC)
+        found = verdicts(restore.timeline, restore.proven, limits, now, restore.expected)
     for verdict in found:
         logger.info(f"--> {verdict}")
     record.write(restore.run.state_dir, restore.record(found))

@@ -209,7 +209,8 @@ class Drill:
         timeline.events = [
             Event(each.after + self._lead, each.guest, each.what, each.role) for each in events
         ]
-        judged = verdicts(timeline, proven, objectives(self.run.values), datetime.now(UTC))
+        never = {(each["guest"], each["role"]) for each in found["unfinished"]}
+        judged = verdicts(timeline, proven, objectives(self.run.values), datetime.now(UTC), never)
         self.result.objectives = [verdict.to_json() for verdict in judged]
         missed = [str(verdict) for verdict in judged if not verdict.met]
         self.stages.add("objectives", self.stages.now(), 0.0, not missed, "; ".join(missed))

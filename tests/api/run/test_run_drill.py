@@ -43,7 +43,14 @@ def record(**changes: Any) -> dict[str, Any]:
         {"after": 70.0, "guest": "", "what": "verified", "role": ""},
     ]
     piece = {"guest": "comms", "role": "mosquitto", "state": "mosquitto-0", "made": made, "bytes": 18}
-    whole = {"source": "x", "events": events, "restored": [piece], "archives": [], "missing": []}
+    whole = {
+        "source": "x",
+        "events": events,
+        "restored": [piece],
+        "archives": [],
+        "missing": [],
+        "unfinished": [],
+    }
     return {**whole, "verified": True, "objectives": [], **changes}
 
 
@@ -206,6 +213,12 @@ def test_a_restore_that_fails(drills: Drills) -> None:
     assert drills.kept["ok"] is False
     assert drills.verbs[-1] == "down"
     assert done.code == 1
+
+
+def test_what_never_came_back_is_in_no_time(drills: Drills) -> None:
+    drills.backed.store()
+    never = [{"guest": "data", "role": "mosquitto"}]
+    drills.hold(record=record(unfinished=never)).refused("MISSED: critical services", "never: data/mosquitto")
 
 
 def test_an_objective_that_is_missed(drills: Drills) -> None:
