@@ -122,7 +122,10 @@ def outside(run: Run, files: Files) -> dict[str, str]:
     """The environment of `python -m twin`: the twin's values, and not production's."""
     dropped = (VARIABLE, "PROXMOX_VE_API_TOKEN", "PROXMOX_VE_ENDPOINT", "HEARTH_TWIN")
     return {key: value for key, value in run.environ.items() if key not in dropped} | {
-        "HEARTH_FLEET": str(files.fleet)
+        "HEARTH_FLEET": str(files.fleet),
+        # Root leaves no files of its own in the admin's project.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
     }
 
 
