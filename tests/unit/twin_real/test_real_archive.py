@@ -18,7 +18,7 @@ from hearth.errors import HearthError
 from twin.pve.archives import read, written
 from twin.real.archive import Disks, nothing, pack, read_config, unpack
 from twin.real.archives import lend
-from twin.real.disks import Disk
+from twin.real.disks import SMALLEST, Disk, loops_work
 from twin.real.errors import GuestError
 from twin.real.spec import Spec, container, machine
 from twin.state import Twin
@@ -51,12 +51,12 @@ class Bench:
         self.base = place / "base"
         self.twin = Twin("archive", place)
 
-    def guest(self, name: str, spec: Spec) -> Disks:
+    def guest(self, name: str, spec: Spec, images: bool = False) -> Disks:
         own = self.place / name
         own.mkdir(mode=0o711)
-        disks = {v.key: Disk(own / "disks" / v.key, own / "volumes" / v.key, False) for v in spec.volumes}
+        disks = {v.key: Disk(own / "disks" / v.key, own / "volumes" / v.key, images) for v in spec.volumes}
         for disk in disks.values():
-            disk.make(1)
+            disk.make(SMALLEST)
         return Disks(spec, own, disks)
 
     def write(self, path: Path, text: str, owner: int, mode: int = 0o644) -> Path:
@@ -160,6 +160,56 @@ def test_a_guest_comes_back_whole(bench: Bench, ct: Disks) -> None:
     assert (back.by_key["mp0"].image / "data").read_text() == "kept"
     assert list(back.by_key["mp1"].image.iterdir()) == [], "not in the backup: an empty disk"
     assert list((root / "srv/kept").iterdir()) == []
+
+
+def test_of_disks_with_a_size_and_while_they_are_written_to(bench: Bench) -> None:
+    """Image files, as in most twins: the archive is of one moment, and the disks stay as they are."""
+    if not bench.do(loops_work, bench.place):
+        pytest.skip("no loop devices")
+    bench.write(bench.base / "unpriv/etc/base", "of the base", ROOT)
+    spec = container(135, {**CT, "mp1": "/srv,mp=/srv/bound"})
+    disks = bench.guest("ct", spec, images=True)
+    bench.do(lambda: [disk.mount() for disk in disks.by_key.values()])
+    try:
+        root = disks.by_key["rootfs"].place / "upper"
+        bench.do(bench.write, root / "etc/own", "its own", ROOT)
+        bench.do(lambda: (root / "srv/kept").mkdir(parents=True))
+        bench.do(bench.write, disks.by_key["mp0"].place / "data", "kept", ROOT)
+        file = packed(bench, disks)
+        bench.do(bench.write, root / "etc/own", "newer", ROOT)
+        assert bench.do((root / "etc/own").read_text) == "newer", "no longer frozen"
+    finally:
+        bench.do(lambda: [disk.unmount() for disk in disks.by_key.values()])
+    back = bench.guest("back", spec, images=True)
+    bench.do(unpack, file, back)
+
+    def read_back() -> list[str]:
+        for disk in back.by_key.values():
+            disk.mount()
+        try:
+            root = back.by_key["rootfs"].place / "upper"
+            files = [root / "etc/own", root / "etc/base", back.by_key["mp0"].place / "data"]
+            return [path.read_text() for path in files]
+        finally:
+            for disk in back.by_key.values():
+                disk.unmount()
+
+    assert bench.do(read_back) == ["its own", "of the base", "kept"]
+
+
+def test_what_does_not_fit_fails(bench: Bench) -> None:
+    if not bench.do(loops_work, bench.place):
+        pytest.skip("no loop devices")
+    bench.write(bench.base / "unpriv/etc/base", "of the base", ROOT)
+    spec = container(135, {"hostname": "comms", "unprivileged": 1, "rootfs": "local-lvm:d,size=1G"})
+    disks = bench.guest("ct", spec)
+    big = bench.write(disks.by_key["rootfs"].image / "upper/big", "", ROOT)
+    with big.open("wb") as out:
+        for _ in range(40):
+            out.write(os.urandom(1 << 20) * 8)
+    file = packed(bench, disks)
+    with pytest.raises(GuestError, match="failed: exit code"):
+        bench.do(unpack, file, bench.guest("back", spec, images=True))
 
 
 def test_what_came_back_can_be_backed_up_again(bench: Bench, ct: Disks) -> None:
