@@ -91,9 +91,11 @@ class Convergence:
         guests.restart_now(self._survey.api(plan.intent.node), plan, self._shell(plan), say)
 
     def _shell(self, plan: GuestPlan) -> NodeShell | None:
-        if not plan.needs_root:
-            return None
-        node = self._survey.fleet.node(plan.intent.node)
+        return self.on_node(plan.intent.node) if plan.needs_root else None
+
+    def on_node(self, name: str) -> NodeShell:
+        """What Hearth's key may do on a node."""
+        node = self._survey.fleet.node(name)
         return NodeShell(node_runner(node, self._node_key(), self._known))
 
     def destroy(self, guest: Guest, say: Say) -> None:

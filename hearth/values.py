@@ -1,11 +1,12 @@
 """What an admin may tune: the values of group_data/, and a file that wins over them.
 
 HEARTH_OVERRIDES names that file: YAML, `name: value`. A digital twin is described by one: what it must do in
-another way than the home it stands for.
+another way than the home it stands for. It may name several, with `:` between them; the last one wins.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,19 +20,22 @@ VARIABLE = "HEARTH_OVERRIDES"
 
 
 def overrides(environ: Mapping[str, str], project: Path) -> dict[str, Any]:
-    """The values of the file that HEARTH_OVERRIDES names; none where it is not set.
+    """The values of the files that HEARTH_OVERRIDES names; none where it is not set.
 
     Args:
         environ: environment variables.
         project: what a relative path is relative to.
 
     Raises:
-        HearthError: the file cannot be read, or is no mapping of names to values.
+        HearthError: a file cannot be read, or is no mapping of names to values.
     """
-    named = environ.get(VARIABLE)
-    if not named:
-        return {}
-    path = project / named
+    found: dict[str, Any] = {}
+    for named in filter(None, environ.get(VARIABLE, "").split(os.pathsep)):
+        found |= _read(project / named)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -65,6 +65,8 @@ async def serve(twin: Twin) -> None:
     pve.memory = Memory(pve, twin.private / "pve.pickle")
     if not pve.memory.load():
         _furnish(pve, twin, home)
+    for name in home.backups:
+        _storage_for_backups(pve, name)
     pve.adopt_reality()
     pve.files = ClusterFiles()
     pve.wall = Keeper(pve, home)
@@ -105,6 +107,14 @@ def _furnish(pve: TwinPve, twin: Twin, home: Home) -> None:
         pve.storages.setdefault(node.storage, dict(pve.storages["local-lvm"], volumes={}, files=set()))
         pve.storages.setdefault(node.images, dict(pve.storages["local"], volumes={}, files=set()))
     write_json(twin.private / "tokens.json", {"hearth": tokens.hearth, "root": tokens.root})
+
+
+def _storage_for_backups(pve: TwinPve, name: str) -> None:
+    """Have a storage that the backup jobs name; Hearth may do there what bootstrap.py would let it."""
+    keeps = {"path": f"/mnt/pve/{name}", "content": "backup", "volumes": {}, "files": set()}
+    pve.storages.setdefault(name, {**pve.storages["local"], **keeps})
+    for who in ("hearth@pve", "hearth@pve!deploy"):
+        pve.give(f"/storage/{name}", "PVEDatastoreAdmin", who)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The command line.
 
-Python -m twin [--name NAME] up | status | exec | shell | fault | device | log | trust-node-key
-| down.
+Python -m twin [--name NAME] up | status | exec | shell | fault | disaster | lend | device | log |
+trust-node-key | down.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from twin.devices.commands import device
 from twin.devices.start import ROLES
 from twin.down import down as take_down
 from twin.pve.faults import describe
+from twin.real import archives as archive_files
 from twin.state import DEFAULT_HOME, Twin
 from twin.up import up as bring_up
 
@@ -111,6 +112,26 @@ def clock(twin: Twin, seconds: float) -> None:
     packages.need_root()
     ahead = ask(twin, "POST", "/clock", {"forward": seconds})["ahead"]
     click.echo(f"the node's clock is {ahead:g} s ahead")
+
+
+@main.command()
+@click.option("--backups", is_flag=True, help="The backups on the node's storages too.")
+@click.pass_obj
+def disaster(twin: Twin, backups: bool) -> None:
+    """Destroy every guest and what is on the node's storages, for good: disks, templates, images."""
+    packages.need_root()
+    lost = ask(twin, "POST", "/disaster", {"backups": backups}, patience=300)["lost"]
+    click.echo(f"lost: {', '.join(lost) or 'nothing'}")
+
+
+@main.command()
+@click.argument("storage")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def lend(twin: Twin, storage: str, files: tuple[Path, ...]) -> None:
+    """Let the node's STORAGE show backups that are FILES of this machine; they are read and never changed."""
+    packages.need_root()
+    click.echo(f"lent: {', '.join(archive_files.lend(twin, storage, files)) or 'nothing'}")
 
 
 @main.command()

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from hearth.errors import HearthError
 from twin.pve import faults
+from twin.real.disaster import strike
 from twin.state import Twin
 
 
@@ -47,7 +48,13 @@ def control_app(pve: Any) -> web.Application:
         pve.keep()
         return web.json_response({"ahead": pve.clock_ahead})
 
+    async def disaster(request: web.Request) -> web.Response:
+        lost = await strike(pve, bool((await request.json())["backups"]))
+        pve.keep()
+        return web.json_response({"lost": lost})
+
     app = web.Application()
+    app.router.add_post("/disaster", disaster)
     app.router.add_post("/clock", move_clock)
     app.router.add_get("/health", health)
     app.router.add_get("/faults", list_faults)
@@ -56,13 +63,16 @@ def control_app(pve: Any) -> web.Application:
     return app
 
 
-def ask(twin: Twin, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask(twin: Twin, method: str, path: str, body: dict[str, Any] | None = None, patience: float = 30) -> Any:
     """Send a request to the control socket.
+
+    Args:
+        patience: seconds until it must have answered.
 
     Raises:
         HearthError: the API process does not answer, or refuses.
     """
-    return _send(str(twin.control), method, path, json.dumps(body) if body is not None else None)
+    return _send(str(twin.control), method, path, json.dumps(body) if body is not None else None, patience)
 
 
 def ask_api(twin: Twin, method: str, path: str, form: dict[str, str] | None = None) -> Any:
@@ -93,9 +103,9 @@ def ask_api(twin: Twin, method: str, path: str, form: dict[str, str] | None = No
     return answer.json()["data"]
 
 
-def _send(socket: str, method: str, path: str, content: str | None) -> Any:
+def _send(socket: str, method: str, path: str, content: str | None, patience: float) -> Any:
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=30) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=patience) as client:
             answer = client.request(method, f"http://twin{path}", content=content)
     except httpx.HTTPError as error:
         raise HearthError(

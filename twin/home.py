@@ -51,6 +51,7 @@ class Home(BaseModel):
     own6: list[str] = []  # IPv6 addresses of the node itself, not of the home's router
     tailnet: bool = False  # guests fetch headscale and Tailscale
     node_tailnet: bool = False  # the node itself asks for the tailnet
+    backups: list[str] = []  # the storages that its backup jobs name
     brokers: list[str] = []  # addresses at which an MQTT device is told to look for its broker, best first
 
 
@@ -103,6 +104,7 @@ def home_of(fleet: Fleet, path: str) -> Home:
         own6=[str(_own6(net, fleet)) for net in fleet.networks if net.subnet6],
         tailnet=fleet.tailnet is not None,
         node_tailnet=any(node.tailnet for node in fleet.nodes),
+        backups=sorted({job.storage for job in fleet.backup.jobs}) if fleet.backup else [],
         brokers=_brokers(fleet),
     )
 

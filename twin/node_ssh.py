@@ -89,11 +89,12 @@ def _config(twin: Twin, home: Home, key: Path) -> str:
 
 
 def _install_tools(twin: Twin) -> None:
-    """Put pct, qm and Hearth's wrapper where a node has them."""
+    """Put pct, qm, pvesm and Hearth's wrapper where a node has them."""
     python = f'PYTHONPATH="{PROJECT}" HEARTH_TWIN_HOME="{twin.home}" exec "{sys.executable}" -m twin.pct'
     texts = {
         "/usr/sbin/pct": f'#!/bin/sh\n{python} "{twin.name}" lxc "$@"\n',
         "/usr/sbin/qm": f'#!/bin/sh\n{python} "{twin.name}" qemu "$@"\n',
+        "/usr/sbin/pvesm": f'#!/bin/sh\n{python} "{twin.name}" pvesm "$@"\n',
         WRAPPER: (PROJECT / "hearth/proxmox/node_wrapper.py")
         .read_text()
         .replace("#!/usr/bin/python3 -I\n", f"#!{sys.executable} -I\n", 1),

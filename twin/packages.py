@@ -30,6 +30,7 @@ NEEDED = {
     "docker-registry": "/usr/bin/docker-registry",
     "skopeo": "/usr/bin/skopeo",
     "umoci": "/usr/bin/umoci",
+    "zstd": "/usr/bin/zstd",
 }
 _SERVICES = {
     "lxc": ("lxc", "lxc-net"),

@@ -1,9 +1,10 @@
-"""The node's `pct` and `qm`, as far as the wrapper of Hearth's key uses them: `set`, `config`, `list`.
+"""The node's `pct`, `qm` and `pvesm`, as far as the wrapper of Hearth's key uses them.
 
 They hand over to the API process as root@pam:
 
 
-python -m twin.pct TWIN lxc|qemu set VMID --KEY VALUE ...
+python -m twin.pct TWIN lxc|qemu set VMID --KEY VALUE ... | config VMID | list
+python -m twin.pct TWIN pvesm path VOLUME
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 from hearth.errors import HearthError
 from twin.control import ask_api
+from twin.real.archives import folder
 from twin.state import Twin
 
 
@@ -46,6 +48,10 @@ def main(argv: list[str]) -> int:
     name, kind, command, *rest = argv
     twin = Twin.named(name)
     try:
+        if (kind, command) == ("pvesm", "path"):
+            storage, _, volume = rest[0].partition(":")
+            print(folder(twin, storage) / volume.removeprefix("backup/"))
+            return 0
         if command == "list":
             for row in ask_api(twin, "GET", "/cluster/resources?type=vm"):
                 if row["type"] == kind:

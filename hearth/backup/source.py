@@ -47,16 +47,16 @@ class HereSource:
 
     def __init__(self, name: str, key: str, repository: Repository) -> None:
         self.name, self.key = name, key
-        self._repository = repository
+        self.repository = repository
 
     @contextlib.contextmanager
     def read(self, *words: str) -> Iterator[BinaryIO]:
         """See Source."""
-        command = [*self._repository.command, *words]
+        command = [*self.repository.command, *words]
         try:
             process = subprocess.Popen(
                 command,
-                env=self._repository.variables(),
+                env=self.repository.variables(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

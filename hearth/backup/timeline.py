@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -77,6 +77,11 @@ class Timeline:
         """Seconds until all of these roles were done on all guests; None: none was."""
         return max((event.after for event in self.events if event.role in roles), default=None)
 
+    def unfinished(self, expected: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+        """What of these, each guest and role, was never done."""
+        done = {(event.guest, event.role) for event in self.events}
+        return sorted(set(expected) - done)
+
     def lines(self) -> Iterator[str]:
         """For people."""
         before = 0.0
@@ -119,18 +124,39 @@ class Verdict:
         }
 
 
-def verdicts(timeline: Timeline, proven: Proven, objectives: Objectives, now: datetime) -> list[Verdict]:
-    """Times and data ages against the objectives."""
-    found = []
+Expected = Collection[tuple[str, str]]  # guest, role
+
+
+def verdicts(
+    timeline: Timeline, proven: Proven, objectives: Objectives, now: datetime, expected: Expected = ()
+) -> list[Verdict]:
+    """Times and data ages against the objectives.
+
+    Args:
+        timeline: what was done when.
+        proven: the backup.
+        objectives: what is promised.
+        now: for the ages.
+        expected: what was to come back. Where something of it never did, a time is not met, however short.
+    """
+    missing = timeline.unfinished(expected)
     critical = timeline.until(objectives.critical_roles)
-    if critical is not None:
-        found.append(_verdict("critical services", critical, objectives.critical))
-    found.append(_verdict("everything", timeline.whole, objectives.everything))
+    late = [each for each in missing if each[1] in objectives.critical_roles]
+    found = []
+    if critical is not None or late:
+        found.append(_timed("critical services", critical or timeline.whole, objectives.critical, late))
+    found.append(_timed("everything", timeline.whole, objectives.everything, missing))
     for kind, limit in (("configuration", objectives.configuration), ("state", objectives.state)):
         oldest = _oldest(proven, objectives, kind, now)
         if oldest:
             found.append(_verdict(f"age of {kind}", oldest[0], limit, oldest[1]))
     return found
+
+
+def _timed(name: str, found: float, promised: timedelta, missing: Expected) -> Verdict:
+    never = ", ".join(f"{guest}/{role}" for guest, role in missing)
+    verdict = _verdict(name, found, promised, f"never: {never}" if never else "")
+    return replace(verdict, met=verdict.met and not missing)
 
 
 def _oldest(proven: Proven, objectives: Objectives, kind: str, now: datetime) -> tuple[float, str] | None:

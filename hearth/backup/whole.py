@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pyinfra import logger
+
 from hearth.backup.proof import Choice, shown
 from hearth.errors import HearthError
 from hearth.proxmox.archives import Archive, candidates, listed, why_not
@@ -43,7 +45,7 @@ def chosen(run: Run, guests: Iterable[Guest], choice: Choice) -> dict[str, Archi
             there[node] = listed(api, node, storages)
         problems: list[str] = []
         for archive in candidates(there[node], guest, choice.date):
-            reason = why_not(api, node, archive, guest)
+            reason = why_not(api, node, archive, guest) or _damage(run, node, archive, guest)
             if not reason:
                 found[guest.name] = _usable(guest, archive, problems)
                 break
@@ -56,6 +58,28 @@ def chosen(run: Run, guests: Iterable[Guest], choice: Choice) -> dict[str, Archi
                     "--data archives=no makes guests new, and brings their states back",
                 )
     return found
+
+
+def _damage(run: Run, node: str, archive: Archive, guest: Guest) -> str:
+    """What is wrong with a backup's content: the node reads it whole. Nothing where it is whole.
+
+    Raises:
+        HearthError: nobody can say, and a guest that is there would be destroyed for it.
+    """
+    if archive.verified:
+        return ""
+    try:
+        return run.convergence.on_node(node).why_not_whole(archive.volid)
+    except HearthError as error:
+        if run.survey.plan(guest).action == "replace":
+            raise HearthError(
+                f"replace {guest.name} by {archive.volid}",
+                f"nobody can say whether it is whole: {error}",
+                "`python bootstrap.py` lets Hearth's key ask the node; --data archives=no makes guests new, "
+                "and brings their states back",
+            ) from None
+        logger.warning(f"--> Restore: nobody can say whether {archive.volid} is whole: {error}")
+        return ""
 
 
 def _usable(guest: Guest, archive: Archive, problems: list[str]) -> Archive:

@@ -15,6 +15,7 @@ from hearth.cli.advise import advise
 from hearth.cli.android import android
 from hearth.cli.doctor import doctor
 from hearth.cli.drift import drift
+from hearth.cli.drill import drill
 from hearth.cli.fleet import check_fleet
 from hearth.cli.flows import show_flows
 from hearth.cli.importing import import_home
@@ -59,6 +60,7 @@ cli.add_command(advise)
 cli.add_command(android)
 cli.add_command(doctor)
 cli.add_command(drift)
+cli.add_command(drill)
 cli.add_command(show_flows)
 cli.add_command(import_home)
 cli.add_command(node_key)

@@ -17,7 +17,7 @@ from pyinfra import context, logger
 from pyinfra.api import FunctionCommand, operation
 
 from hearth import run as runs
-from hearth.backup import proof, restoring, whole
+from hearth.backup import proof, record, restoring, whole
 from hearth.backup.onguest.restic import ResticError
 from hearth.backup.sending import send
 from hearth.backup.timeline import Timeline, Verdict, objectives, verdicts
@@ -114,6 +114,26 @@ class Restore:
     def done(self, here: Here) -> None:
         """See hearth.role.here.Restoring."""
         reached(name=f"Note that {here.role.name.replace('_', ' ')} is done", role=here.role.name)
+
+    @property
+    def expected(self) -> set[tuple[str, str]]:
+        """What is to be done: the roles of each guest."""
+        roles = self.run.roles
+        return {(each.name, role) for each in self.guests for role in each.roles if roles[role].deployer}
+
+    def record(self, found: list[Verdict]) -> record.Record:
+        """What is kept of it."""
+        brought = sorted(self.run.brought_back)
+        return record.Record(
+            source=str(self.proven.snapshot) if self.wanted else "",
+            events=tuple(self.timeline.events),
+            pieces=tuple((g, piece) for g, role in brought for piece in self.proven.pieces(g, role)),
+            archives={name: (each.volid, each.time) for name, each in self.archives.items()},
+            missing=self.proven.missing if self.wanted else (),
+            unfinished=tuple(self.timeline.unfinished(self.expected if self.wanted else ())),
+            verified=self.verified,
+            verdicts=tuple(found),
+        )
 
 
 _current: list[Restore] = []
@@ -258,13 +278,16 @@ def _verified(restore: Restore) -> None:
 
 
 def report() -> list[Verdict]:
-    """Print the timeline and how it stands against the objectives; the latter."""
+    """Print the timeline and how it stands against the objectives, and keep both in a file; the latter."""
     restore = current()
     for line in restore.timeline.lines():
         logger.info(f"    {line}")
-    if not restore.wanted:
-        return []
-    found = verdicts(restore.timeline, restore.proven, objectives(restore.run.values), datetime.now(UTC))
+    found = []
+    if restore.wanted:
+        limits = objectives(restore.run.values)
+        now = datetime.now(UTC)
+        found = verdicts(restore.timeline, restore.proven, limits, now, restore.expected)
     for verdict in found:
         logger.info(f"--> {verdict}")
+    record.write(restore.run.state_dir, restore.record(found))
     return found

@@ -27,6 +27,7 @@ class Archive:
         time: when it was made.
         size: bytes.
         failed: a Proxmox Backup Server has found it damaged.
+        verified: one has read it whole.
     """
 
     volid: str
@@ -35,6 +36,7 @@ class Archive:
     time: datetime
     size: int
     failed: bool = False
+    verified: bool = False
 
 
 def listed(api: Api, node: str, storages: Iterable[str]) -> list[Archive]:
@@ -50,6 +52,7 @@ def listed(api: Api, node: str, storages: Iterable[str]) -> list[Archive]:
             datetime.fromtimestamp(int(row.get("ctime") or 0), UTC),
             int(row.get("size") or 0),
             (row.get("verification") or {}).get("state") == "failed",
+            (row.get("verification") or {}).get("state") == "ok",
         )
         for row in rows
         if row.get("vmid")

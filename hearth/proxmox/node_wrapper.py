@@ -10,6 +10,7 @@ It allows, for guests of this node whose configuration carries the tag `hearth`,
     pct set VMID --devN PATH[,gid=N][,uid=N][,mode=0NNN] --features KEY=VALUE[,...] --mpN DIR,mp=PATH[,ro=1]
     qm set VMID --usbN host=VENDOR:PRODUCT
     devices
+    backup check STORAGE:backup/vzdump-...   is this file whole? It is read, and nothing is changed
 
 Only where the key's line says `hearth-node --tailnet`, for the node itself:
 
@@ -77,6 +78,21 @@ SYSTEM = (
 CONFIGS = {"pct": "lxc", "qm": "qemu-server"}
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 
+BACKUP = re.compile(
+    r"[A-Za-z][\w.-]*:backup/vzdump-(?:lxc|qemu)-[1-9][0-9]{2,8}-[0-9]{4}(?:_[0-9]{2}){2}-[0-9]{2}(?:_[0-9]{2}){2}"
+    r"\.(?:tar|vma)(?:\.(?:zst|gz|lzo))?",
+    re.ASCII,
+)
+# What reads such a file whole and says whether its sums are right.
+TESTERS = {
+    ".zst": ("zstd", "-tq"),
+    ".gz": ("gzip", "-t"),
+    ".lzo": ("lzop", "-t"),
+    ".tar": ("tar", "-tf"),
+    ".vma": ("vma", "verify"),
+}
+READING = 6 * 3600  # seconds
+
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 NAME = rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*"
 ADDRESS = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
@@ -128,11 +144,15 @@ def parse(command: str, root: Path, tailnet: bool = False) -> list[str]:
         raise Refused(f"the command cannot be read: {error}") from error
     if words == ["devices"]:
         return words
+    if words[:2] == ["backup", "check"] and len(words) == 3 and BACKUP.fullmatch(words[2]):  # noqa: PLR2004
+        return words
     if words[:1] == ["tailnet"]:
         _check_tailnet(words[1:], tailnet)
         return words
     if len(words) < 5 or len(words) % 2 == 0 or words[0] not in CONFIGS or words[1] != "set":  # noqa: PLR2004
-        raise Refused("allowed are `pct set VMID --KEY VALUE`, `qm set VMID --usbN VALUE` and `devices`")
+        raise Refused(
+            "allowed are `pct set VMID --KEY VALUE`, `qm set VMID --usbN VALUE`, `backup check` and `devices`"
+        )
     tool, vmid = words[0], words[2]
     for key, value in zip(words[3::2], words[4::2], strict=True):
         _check(tool, key, value, root)
@@ -236,6 +256,34 @@ def _usb(name: str, root: Path) -> str:
 
 def _inside(path: str, root: Path) -> Path:
     return root / path.lstrip("/")
+
+
+def why_not_whole(volid: str, root: Path, path: str) -> str:
+    """Why a backup is no good; nothing where all of it can be read. Raises Failed: it cannot be looked at."""
+    env = {**ENVIRONMENT, "PATH": path}
+    there = _asked(["pvesm", "path", volid], env)
+    place = _inside(there.stdout.strip(), root)
+    if there.returncode or not place.is_file():
+        raise Failed(f"{volid} is no file here: {there.stderr.strip()[-200:]}")
+    # Guests run meanwhile.
+    done = _asked(["nice", "-n", "19", *TESTERS[place.suffix], str(place)], env)
+    return (done.stderr.strip()[-200:] or f"exit code {done.returncode}") if done.returncode else ""
+
+
+def _asked(argv: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=READING,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failed(f"{argv[0]}: {type(error).__name__}") from error
 
 
 # ------------------------------------------------------------------ the tailnet
@@ -429,6 +477,10 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
 def _do(words: list[str], given: argparse.Namespace) -> int:
     if words == ["devices"]:
         print(json.dumps(devices(given.root)))
+        return 0
+    if words[0] == "backup":
+        reason = why_not_whole(words[2], given.root, given.path)
+        print(json.dumps({"whole": not reason, "reason": reason}))
         return 0
     if words[0] == "tailnet":
         try:

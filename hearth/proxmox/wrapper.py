@@ -56,6 +56,23 @@ class NodeShell:
                 raise HearthError("list the node's devices", f"it answered {out[:80]!r}", _INSTALL) from error
         return self._devices
 
+    def why_not_whole(self, volid: str) -> str:
+        """Why a backup is no good; nothing where the node could read all of it, as long as that takes.
+
+        Args:
+            volid: of a file: STORAGE:backup/vzdump-...
+
+        Raises:
+            HearthError: the node cannot say.
+        """
+        action = f"have the node read {volid}"
+        out = self._do(action, ["backup", "check", volid])
+        try:
+            told = json.loads(out)
+            return "" if told["whole"] is True else str(told["reason"] or "it cannot be read")
+        except (TypeError, ValueError, KeyError) as error:
+            raise HearthError(action, f"it answered {out[:80]!r}", _INSTALL) from error
+
     def set_root_only(self, vmid: int, kind: Kind, keys: Mapping[str, str]) -> None:
         """Set keys of a guest of ours with `pct set` or `qm set`.
 

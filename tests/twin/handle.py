@@ -78,15 +78,19 @@ class TwinHandle:
         """Undo every fault."""
         ask(self.twin, "DELETE", "/faults")
 
+    @property
+    def token(self) -> str:
+        """Hearth's own token."""
+        return str(read_json(self.twin.private / "tokens.json")["hearth"])
+
     def api(self, method: str, path: str, **form: Any) -> Any:
         """Ask the API with Hearth's own token; returns `data`. Underscores in names stand for dashes."""
-        token = read_json(self.twin.private / "tokens.json")["hearth"]
         values = {key.replace("_", "-"): value for key, value in form.items()}
         answer = self.call(
             lambda: requests.request(
                 method,
                 f"https://{NODE}:8006/api2/json{path}",
-                headers={"Authorization": f"PVEAPIToken={token}"},
+                headers={"Authorization": f"PVEAPIToken={self.token}"},
                 verify=str(self.twin.dir / "ca.pem"),
                 timeout=LIMIT,
                 data=values if method in ("POST", "PUT") else None,

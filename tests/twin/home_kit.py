@@ -170,6 +170,23 @@ class Home:
             pytest.fail(f"{' '.join(command)} took more than {patience} s\n{err}{out}")
         return Done(process.returncode, out, err, self.requests(before))
 
+    def outside(self, program: str, *words: str, env: dict[str, str], patience: float = PATIENCE) -> Done:
+        """Run a program of this Python's on this machine itself, outside of the twin's network."""
+        before = self.log_size()
+        kept = {key: value for key, value in os.environ.items() if key != "SSH_AUTH_SOCK"}
+        given = {**kept, "HOME": str(self.place), "HEARTH_TWIN_HOME": str(self.twin.twin.home), **env}
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name(program)), *words],
+            cwd=self.project,
+            env=given,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr, self.requests(before))
+
     def trust_node_key(self) -> None:
         """Let the node take Hearth's key for its one command, as bootstrap.py does at home."""
         key = self.place / "node.pub"

@@ -21,10 +21,11 @@ Where each correction is, with its recordings and sources:
 | the firewall's configuration | firewall.py, macros.py |
 | backup jobs | backup_jobs.py |
 | what a restore takes from a backup | archives.py |
+| vzdump | vzdump.py |
 
-Not corrected, because nothing of Hearth relies on it: vzdump itself, `/cluster/resources`
-and its lag, `/cluster/tasks`, `query-url-metadata` (a canned answer), HA, SDN and replication lists,
-cloud-init dumps, migration of disks to another VM, and the lines of tests/api/fake/test_replay.py's KNOWN.
+Not corrected, because nothing of Hearth relies on it: `/cluster/resources` and its lag, `/cluster/tasks`,
+`query-url-metadata` (a canned answer), HA, SDN and replication lists, cloud-init dumps, migration of disks
+to another VM, and the lines of tests/api/fake/test_replay.py's KNOWN.
 """
 
 from twin.pve.furnish import furnish

@@ -14,6 +14,9 @@ from fakepve import FakePve
 Guest = Any
 
 
+_BACKUP_SIZE = 1 << 20
+
+
 class Hooks(FakePve):
     """What happens to guests, for a twin to override."""
 
@@ -22,8 +25,21 @@ class Hooks(FakePve):
 
         Args:
             guest: the new guest.
-            request: the create request's parameters, with `ostemplate`, `ssh-public-keys` and `password`.
+            request: the create request's parameters, with `ostemplate`, `ssh-public-keys` and `password`; a
+                restore has `archive`, or `restore` and its backup in `ostemplate`.
         """
+
+    async def real_backup(self, guest: Guest, volid: str) -> int:
+        """A guest is backed up, running or not.
+
+        Args:
+            guest: the guest.
+            volid: what the backup will be called.
+
+        Returns:
+            Its bytes.
+        """
+        return _BACKUP_SIZE
 
     async def real_start(self, guest: Guest) -> None:
         """A guest starts; pending changes have been applied to its config."""

@@ -7,15 +7,15 @@ from typing import Any
 from twin.pve.access import Access
 from twin.pve.access_acl import AccessAcl
 from twin.pve.access_users import AccessUsers
-from twin.pve.archives import Archives
 from twin.pve.backup_jobs import BackupJobs
 from twin.pve.edge import Edge
 from twin.pve.firewall import Firewall
 from twin.pve.login import Login
 from twin.pve.storage import Storage
+from twin.pve.vzdump import Vzdump
 
 
-class Pve(Edge, Storage, Firewall, Archives, Login, BackupJobs, AccessUsers, AccessAcl):
+class Pve(Edge, Storage, Firewall, Vzdump, Login, BackupJobs, AccessUsers, AccessAcl):
     """A fake Proxmox VE that answers as the recordings of a real one do.
 
     Args:

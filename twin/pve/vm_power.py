@@ -22,6 +22,8 @@ from twin.pve.vm_config import VmConfig
 from twin.pve.vm_values import unique_tags
 
 _TAGS_SORTED_SINCE = 9
+#: What this class does itself: fakepve would start a guest too early, and restores none.
+_OURS = ("start", "archive")
 
 
 class VmPower(VmConfig, Tasks):
@@ -186,7 +188,7 @@ class VmPower(VmConfig, Tasks):
 
         self.then("qmcreate", vmid, finish)
         try:
-            return await super()._qm_create({k: x for k, x in v.items() if k != "start"}, user)
+            return await super()._qm_create({k: x for k, x in v.items() if k not in _OURS}, user)
         finally:
             self._thens.pop(("qmcreate", vmid), None)
 

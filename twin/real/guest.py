@@ -18,9 +18,10 @@ from twin.base import FIRST_ID
 from twin.commands import run, works
 from twin.home import Home
 from twin.real import inside, live, passthrough
+from twin.real.archive import Disks, nothing, pack, unpack
 from twin.real.disks import Disk, discard
-from twin.real.errors import GuestError
-from twin.real.lxcconf import Places, lxc_config
+from twin.real.errors import GuestError, errors_of
+from twin.real.lxcconf import Places, apparmor, lxc_config
 from twin.real.spec import Spec, Volume
 from twin.state import Twin, read_json, write_json
 from twin.wall import plug
@@ -73,6 +74,20 @@ class RealGuest:
                 source._disk(volume).copy_to(self._disk(own.volume).image)
         self._remember(spec, Path(facts["base"]), first={"keys": spec.keys, "password": ""})
 
+    def restore(self, spec: Spec, file: Path) -> None:
+        """Make it from a backup: its disks hold what the archive holds, and nothing of the base."""
+        self._clear()
+        self.dir.mkdir(mode=0o711)
+        for volume in spec.volumes:
+            self._disk(volume.volume).make(volume.size)
+        unpack(file, self._disks(spec))
+        volumes = {volume.key: volume.volume for volume in spec.volumes}
+        write_json(self._facts, {"base": str(nothing(self.twin)), "volumes": volumes})
+
+    def backup(self, spec: Spec, config: str, file: Path) -> None:
+        """Write an archive of its disks as they are now, running or not."""
+        pack(file, self._disks(spec), config, Path(read_json(self._facts)["base"]))
+
     def destroy(self) -> None:
         """Remove all of it; it is stopped."""
         self._unmount()
@@ -115,7 +130,7 @@ class RealGuest:
                 timeout=START_LIMIT,
             )
         except HearthError as error:
-            log = _errors((self.dir / "lxc.log").read_text(errors="replace"))
+            log = errors_of((self.dir / "lxc.log").read_text(errors="replace"))
             self.kill()
             raise GuestError(f"startup for container '{self.vmid}' failed", log or [error.reason]) from error
         live.applied(self.dir, spec)
@@ -224,6 +239,9 @@ class RealGuest:
         name = _file_name(volume)
         return Disk(self.dir / "disks" / name, self.dir / "volumes" / name, self._images)
 
+    def _disks(self, spec: Spec) -> Disks:
+        return Disks(spec, self.dir, {v.key: self._disk(v.volume) for v in spec.volumes})
+
     def _places(self, spec: Spec) -> Places:
         return Places(
             root=self.root,
@@ -231,7 +249,7 @@ class RealGuest:
             devices=passthrough.devices(self.dir / "devices", spec),
             group=self.group,
             unified=cgroups.unified(),
-            apparmor=_apparmor(),
+            apparmor=apparmor(),
         )
 
     def _mount(self, spec: Spec) -> None:
@@ -283,16 +301,3 @@ class RealGuest:
 
 def _file_name(volume: str) -> str:
     return volume.replace("/", "_").replace(":", "_")
-
-
-def _errors(log: str) -> list[str]:
-    """The errors of LXC's log, without time and place."""
-    lines = [line.split(" ERROR ", 1)[1] for line in log.splitlines() if " ERROR " in line]
-    return [line.split(" - ", 2)[-1].strip() for line in lines][:8]
-
-
-def _apparmor() -> bool:
-    try:
-        return Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
-    except OSError:
-        return False

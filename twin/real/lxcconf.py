@@ -201,3 +201,11 @@ def _device(spec: Spec, places: Places, number: int) -> list[str]:
         f"lxc.mount.entry = {node} {device.path.lstrip('/')} none bind,create=file 0 0",
         f"lxc.{version}.devices.allow = {number_of} rwm",
     ]
+
+
+def apparmor() -> bool:
+    """Whether this kernel has AppArmor on."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
+    except OSError:
+        return False

@@ -31,6 +31,7 @@ _OWN = {
         "wall",
         "log",
         "requests",
+        "vzdump_lock",
     ),
     *("time_scale", "latency", "network", "failures", "tickets", "_random", "_running", "_thens"),
 }

@@ -15,6 +15,8 @@ from fakepve.model import TaskError
 from hearth.errors import HearthError
 from twin.home import Home
 from twin.pve import Pve
+from twin.pve.archives import kept_config, written
+from twin.real.archives import RealArchives
 from twin.real.errors import GuestError
 from twin.real.guest import RealGuest
 from twin.real.spec import Spec, Volume, container, machine
@@ -32,7 +34,7 @@ WATCH = 0.5
 TIME_SCALE = 0.02
 
 
-class RealPve(StandIns, Pve):
+class RealPve(StandIns, RealArchives, Pve):
     """A fake whose guests are real.
 
     Args:
@@ -52,10 +54,21 @@ class RealPve(StandIns, Pve):
     # ---------------------------------------------------------------- hooks
 
     async def real_create(self, guest: Any, request: dict[str, Any]) -> None:
-        """Make its disks."""
+        """Make its disks, or take them from a backup."""
+        archive = request.get("archive") or (request.get("restore") and request["ostemplate"])
+        if archive:
+            file = self.archive_file(str(archive))
+            await self._do(guest, lambda real, spec: real.restore(spec, file))
+            return
         keys = str(request.get("ssh-public-keys") or "")
         password = str(request.get("password") or request.get("cipassword") or "")
         await self._do(guest, lambda real, spec: real.create(spec, self.base, keys, password))
+
+    async def real_backup(self, guest: Any, volid: str) -> int:
+        """Write its disks and its configuration into an archive."""
+        file, config = self.archive_file(volid), written(kept_config(guest))
+        await self._do(guest, lambda real, spec: real.backup(spec, config, file))
+        return file.stat().st_size
 
     async def real_clone(self, source: Any, guest: Any) -> None:
         """Copy the source's disks."""
@@ -108,6 +121,16 @@ class RealPve(StandIns, Pve):
         """Remove it."""
         await asyncio.to_thread(self.real(guest.vmid).kill)
         await asyncio.to_thread(self.real(guest.vmid).destroy)
+
+    def lose(self, guest: Any) -> None:
+        """Forget a guest whose disks are gone, and all that spoke of it."""
+        if _is_container(guest):
+            self._drop(guest)
+            return
+        self.vms.remove(guest)
+        self._pool_leave(guest.vmid)
+        self._fw()["guests"].pop(guest.vmid, None)
+        self.access.forget_path(f"/vms/{guest.vmid}")
 
     # ---------------------------------------------------------------- truth
 

@@ -43,7 +43,8 @@ class Nic:
 class Volume:
     """A disk.
 
-    `volume` as Proxmox names it (STORAGE:NAME), or a directory of the node; `path` is inside the guest.
+    `volume` as Proxmox names it (STORAGE:NAME), or a directory of the node; `path` is inside the guest;
+    `backup`: vzdump takes it along (a container's further ones where they say so, a VM's unless they do not).
     """
 
     key: str
@@ -51,6 +52,7 @@ class Volume:
     size: int
     path: str | None = None
     readonly: bool = False
+    backup: bool = True
 
     @property
     def bound(self) -> bool:
@@ -195,6 +197,7 @@ def _volume(key: str, value: object) -> Volume:
         size=size_of(keys.get("size"), DEFAULT_DISK),
         path=keys.get("mp"),
         readonly=keys.get("ro") == "1",
+        backup=keys.get("backup", "0" if key.startswith("mp") else "1") == "1",
     )
 
 

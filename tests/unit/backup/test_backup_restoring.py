@@ -129,6 +129,21 @@ def test_times_and_ages_against_what_is_promised() -> None:
     assert bad["age of configuration"][1] == "comms/mosquitto-0"
 
 
+def test_what_never_came_back_is_in_no_time() -> None:
+    timeline = at((10.0, "mosquitto"), (20.0, "vaultwarden"))
+    expected = {("comms", "mosquitto"), ("comms", "zigbee2mqtt"), ("comms", "vaultwarden")}
+    found = {
+        verdict.name: verdict for verdict in verdicts(timeline, proven(), objectives(values()), NOW, expected)
+    }
+    for name in ("critical services", "everything"):
+        assert not found[name].met
+        assert found[name].detail == "never: comms/zigbee2mqtt"
+    none = verdicts(at(), proven(), objectives(values()), NOW, {("comms", "mosquitto")})
+    assert [verdict.met for verdict in none] == [False, False]
+    whole = verdicts(timeline, proven(), objectives(values()), NOW, expected - {("comms", "zigbee2mqtt")})
+    assert all(verdict.met for verdict in whole)
+
+
 def test_the_timeline_reads_in_order() -> None:
     lines = list(at((65.0, "mosquitto"), (70.0, "front")).lines())
     assert lines[0].startswith("00:01:05")

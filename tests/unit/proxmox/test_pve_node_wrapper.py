@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from hearth.errors import HearthError
 from hearth.proxmox import node_wrapper
 from hearth.proxmox.node_wrapper import Refused, parse
 from hearth.proxmox.wrapper import Device, NodeShell, authorized_line
@@ -50,6 +53,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+BACKUP = "local:backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst"
 ALLOWED = [
     f"pct set 135 --dev0 {STICK},gid=20,mode=0660",
     "pct set 135 --dev1 /dev/net/tun,mode=0666",
@@ -59,8 +63,21 @@ ALLOWED = [
     "pct set 135 --dev0 /dev/net/tun,mode=0666 --features nesting=1",
     "qm set 136 --usb0 host=10c4:ea60",
     "devices",
+    f"backup check {BACKUP}",
+    "backup check nas-2:backup/vzdump-qemu-136-2026_11_30-02_00_00.vma.zst",
 ]
 REFUSED = [
+    "backup",
+    "backup check",
+    f"backup check {BACKUP} x",
+    f"backup remove {BACKUP}",
+    "backup check local:backup/../../etc/shadow",
+    "backup check local:backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst/../../x",
+    "backup check local:backup/vzdump-lxc-135-2026_11_30-02_00_00.log",
+    "backup check /var/lib/vz/dump/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst",
+    "backup check local:iso/x.iso",
+    "backup check '-local:backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst'",
+    "backup check 'local:backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst\n'",
     "",
     "bash",
     "pct set 135",
@@ -267,10 +284,10 @@ def test_the_keys_line_forbids_everything_but_the_wrapper() -> None:
     assert options == 'restrict,command="/usr/local/sbin/hearth-node"'
 
 
-def run(root: Path, command: str) -> subprocess.CompletedProcess[str]:
+def run(root: Path, command: str, *options: str) -> subprocess.CompletedProcess[str]:
     """The script as sshd runs it: isolated, so that it needs nothing but the standard library."""
     script = Path(node_wrapper.__file__)
-    argv = [sys.executable, "-I", str(script), "--root", str(root), "--pct", str(root / "pct")]
+    argv = [sys.executable, "-I", str(script), "--root", str(root), "--pct", str(root / "pct"), *options]
     env = {**os.environ, "SSH_ORIGINAL_COMMAND": command}
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=30)
 
@@ -306,3 +323,61 @@ def test_the_client_and_the_script_understand_each_other(root: Path) -> None:
         "--features",
         "nesting=1,mount=nfs;cifs",
     ]
+
+
+@pytest.fixture
+def dump(root: Path) -> Path:
+    """A backup on the node, as zstd has packed it, and a `pvesm` that knows where it is."""
+    file = root / "dump" / BACKUP.rpartition("/")[2]
+    file.parent.mkdir()
+    plain = root / "plain"
+    plain.write_bytes(os.urandom(1 << 16))
+    subprocess.run(["zstd", "-q", str(plain), "-o", str(file)], check=True)
+    tools = root / "tools"
+    tools.mkdir()
+    (tools / "pvesm").write_text(f'#!/bin/sh\n[ "$1 $2" = "path {BACKUP}" ] && echo /dump/{file.name}\n')
+    (tools / "pvesm").chmod(0o755)
+    return file
+
+
+def told(root: Path, volid: str = BACKUP) -> str:
+    """What the client hears of a backup."""
+
+    def over_ssh(argv: Sequence[str]) -> tuple[int, str, str]:
+        path = f"{root / 'tools'}:{node_wrapper.ENVIRONMENT['PATH']}"
+        done = run(root, shlex.join(argv), "--path", path)
+        return done.returncode, done.stdout, done.stderr
+
+    return NodeShell(over_ssh).why_not_whole(volid)
+
+
+needs_zstd = pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")
+
+
+@needs_zstd
+def test_a_whole_backup_is_told_from_one_that_is_not(root: Path, dump: Path) -> None:
+    content = dump.read_bytes()
+    assert told(root) == ""
+    dump.write_bytes(content[: len(content) // 2])
+    assert "premature end" in told(root)
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 0xFF
+    dump.write_bytes(damaged)
+    assert told(root) != ""
+    dump.write_bytes(content)
+    assert told(root) == ""
+
+
+@needs_zstd
+def test_a_backup_that_is_not_there_is_no_verdict(root: Path, dump: Path) -> None:
+    dump.unlink()
+    with pytest.raises(HearthError, match="is no file here"):
+        told(root)
+    with pytest.raises(HearthError, match="is no file here"):
+        told(root, "other:backup/vzdump-lxc-135-2026_11_30-02_00_00.tar.zst")
+
+
+def test_an_older_wrapper_gives_no_verdict() -> None:
+    shell = NodeShell(lambda argv: (1, "", "hearth-node: allowed are `pct set VMID --KEY VALUE`"))
+    with pytest.raises(HearthError, match="allowed are"):
+        shell.why_not_whole(BACKUP)
