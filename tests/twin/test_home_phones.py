@@ -29,6 +29,7 @@ pytestmark = pytest.mark.long
 
 VMID, ADDRESS = 153, "192.168.1.153"
 AT_HOME, AWAY = "192.168.1.1", "100.64.0.7"  # the twin's own router; an address of the tailnet
+NOBODY = "firewall_outside: list[str] = []"
 DEPLOYS = 900.0  # seconds
 LOBBY: dict[str, Any] = {"kind": "lxc", "address": ADDRESS, "roles": ["mosquitto", "greeter"]}
 GREETER = '''
@@ -110,6 +111,9 @@ def phone(twin: TwinHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     place = tmp_path_factory.mktemp("phones")
     project = copy_project(place / "project")
     (project / "roles/greeter.py").write_text(GREETER)
+    values = project / "group_data/all.py"
+    assert NOBODY in values.read_text()
+    values.write_text(values.read_text().replace(NOBODY, f'firewall_outside = ["{AWAY}"]'))
     fleet_file = project / "inventory/fleet.yaml"
     fleet_file.write_text(yaml.safe_dump(fleet_of(lobby=LOBBY), sort_keys=False))
     home = Home(twin, place, project, fleet_file, own_secrets=True)

@@ -63,8 +63,7 @@ def test_home_assistants_tools_are_there(hub: Rest, under_test: UnderTest) -> No
 def test_an_event_reaches_the_broker(hub: Rest, under_test: UnderTest, guest: Guest) -> None:
     kind = f"verify/{uuid.uuid4()}"
     broker = under_test.fleet.with_role("mosquitto")[0]
-    user = service_user("mcp_hub", guest.name)
-    login = (user, under_test.secret(f"mqtt/{user}"))
+    login = under_test.mqtt(service_user("mcp_hub", guest.name))
     with Mqtt(address_of(broker), 8883, *login, under_test.tls()) as client:
         client.subscribe(f"mcp_hub/events/{kind}")
         assert hub.ask("/api/events", {"type": kind, "data": {"n": 1}})[0] == 201

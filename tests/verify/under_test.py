@@ -115,6 +115,11 @@ class UnderTest:
         """User name and password of the MQTT user for checks."""
         return VERIFIER, self.secret(f"mqtt/{VERIFIER}")
 
+    def mqtt(self, user: str) -> tuple[str, str]:
+        """The login name and the password of a service's MQTT user: the name changes with a rotation."""
+        login = self.secrets.find(f"mqtt-login/{user}")
+        return login.reveal() if login else user, self.secret(f"mqtt/{user}")
+
     def login(self, guest: Guest) -> paramiko.SSHClient:
         """A new SSH connection as root, with Hearth's key, to a host whose key is known."""
         client = paramiko.SSHClient()
