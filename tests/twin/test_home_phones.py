@@ -37,7 +37,7 @@ from hearth.ops import files, systemd
 from hearth.ops.files import File
 from hearth.role.declaration import Port, Role
 
-role = Role(provides=(Port("web", 3000, tls=True, behind=13000, audience="lan", health="http"),))
+role = Role(provides=(Port("web", 3000, tls=True, behind=13000, audience="lan", door=True, health="http"),))
 UNIT = """[Service]
 ExecStart=/usr/bin/python3 -m http.server 13000 --bind 127.0.0.1
 WorkingDirectory=/usr/share/doc

@@ -103,13 +103,16 @@ class Walled:
     def outsiders(self) -> Iterator[None]:
         """The twin's own machine has everybody's addresses who is no guest; guests know the way back."""
         for address in OUTSIDERS:
-            self._network("addr", "add", address, "dev", "vmbr0", *(["nodad"] if ":" in address else []))
+            # Deprecated: nobody but a knock has such an address; the deploying machine goes on with its own.
+            six = ["nodad", "preferred_lft", "0"] if ":" in address else []
+            self._network("addr", "add", address, "dev", "vmbr0", *six)
         try:
             for guest in self.home.fleet.guests:  # the fleet's IPv6 has no gateway
                 self.home.said(guest.name, f"ip -6 route replace {STRANGER[1]} dev eth0")
             yield
             for guest in self.home.fleet.guests:
-                self.home.said(guest.name, f"ip -6 route del {STRANGER[1]} dev eth0")
+                # One that restarted meanwhile has forgotten it.
+                self.home.said(guest.name, f"ip -6 route flush {STRANGER[1]}")
         finally:
             for address in OUTSIDERS:
                 self._network("addr", "del", address, "dev", "vmbr0")
