@@ -75,12 +75,20 @@ class RealGuest:
         self._remember(spec, Path(facts["base"]), first={"keys": spec.keys, "password": ""})
 
     def restore(self, spec: Spec, file: Path) -> None:
-        """Make it from a backup: its disks hold what the archive holds, and nothing of the base."""
+        """Make it from a backup: its disks hold what the archive holds, and nothing of the base.
+
+        Raises:
+            GuestError: the archive is not whole; nothing of the guest is left.
+        """
         self._clear()
         self.dir.mkdir(mode=0o711)
         for volume in spec.volumes:
             self._disk(volume.volume).make(volume.size)
-        unpack(file, self._disks(spec))
+        try:
+            unpack(file, self._disks(spec))
+        except BaseException:
+            self.destroy()
+            raise
         volumes = {volume.key: volume.volume for volume in spec.volumes}
         write_json(self._facts, {"base": str(nothing(self.twin)), "volumes": volumes})
 
