@@ -77,4 +77,6 @@ def test_nothing_newer(home: Home, offered: Registries) -> None:
     offered.answers["/npm"] = (200, json.dumps({"versions": {"99.0.0": {}}}))
     newer = outdated(home, offered.url)
     assert newer.code == 2
-    assert [line.split()[0] for line in newer.out.splitlines()] == ["NAME", "npm"]
+    *table, hint = newer.out.splitlines()
+    assert [line.split()[0] for line in table] == ["NAME", "npm"]
+    assert "docs/upgrades.md" in hint
