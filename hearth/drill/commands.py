@@ -16,6 +16,7 @@ from hearth.errors import HearthError
 
 GRACE = 60.0  # seconds that an interrupted command gets to end by itself
 LAST_LINES = 12
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Commands:
@@ -96,12 +97,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and a hung-up terminal are a Ctrl-C: what was made is taken away."""
+    """SIGTERM and a hung-up terminal are a Ctrl-C: what was made is taken away.
+
+    So is SIGINT where whoever started us ignores it: commands would ignore it too.
+    """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     finally:
@@ -112,8 +116,7 @@ def interruptible() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Nobody's signal ends what takes things away, but the one that nobody can refuse."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
