@@ -141,7 +141,11 @@ class Walls:
         return narrowed(wanted, seen.wall, [guest.name for guest in self._chosen(cluster)])
 
     def _chosen(self, cluster: Cluster) -> Iterable[Guest]:
-        return (guest for guest in self._guests(cluster) if guest in self._run.survey.chosen)
+        """Our guests of a cluster that this run is about."""
+        survey = self._run.survey
+        return (
+            guest for guest in survey.chosen if not guest.appliance and survey.node_of(guest) in cluster.nodes
+        )
 
     def _wanted(self, cluster: Cluster, guests: Iterable[Guest]) -> Wall:
         fleet = self._run.fleet
@@ -197,8 +201,8 @@ class Walls:
             yield probe.api(f"the API of {node.name}", partial(survey.new_api, node.name))
         for node in nodes:
             yield probe.ssh(f"SSH of {node.name}", str(node.address), node.ssh.port)
-        for guest in self._guests(cluster):
-            if guest in survey.chosen and survey.state_of(guest) == "running" and _is_fixed(guest):
+        for guest in self._chosen(cluster):
+            if survey.state_of(guest) == "running" and _is_fixed(guest):
                 yield probe.ssh(f"SSH of {guest.name}", self._run.address_of(guest))
 
     def _memory(self, cluster: Cluster) -> Memory:

@@ -42,8 +42,8 @@ def firewall() -> None:
 
 
 def _has_nodes() -> bool:
-    run = runs.current()
-    return not all(run.is_guest(host.name) for host in context.state.activated_hosts)
+    nodes = {node.name for node in runs.current().fleet.nodes}
+    return any(host.name in nodes for host in context.state.activated_hosts)
 
 
 def backups() -> None:

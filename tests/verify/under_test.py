@@ -113,7 +113,7 @@ class UnderTest:
     @property
     def verifier(self) -> tuple[str, str]:
         """User name and password of the MQTT user for checks."""
-        return VERIFIER, self.secret(f"mqtt/{VERIFIER}")
+        return self.mqtt(VERIFIER)
 
     def mqtt(self, user: str) -> tuple[str, str]:
         """The login name and the password of a service's MQTT user: the name changes with a rotation."""
