@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,15 +74,23 @@ def test_one_that_converts_the_vault_and_fails_ends_with_the_old_one_and_its_dat
     vault.deploy().silent()
 
 
-def test_a_deploy_that_is_killed_meanwhile_is_ended_by_the_guest(vault: Vault) -> None:
-    pin = {"vaultwarden_image": vault.image("sick"), "vaultwarden_starts_within": 30}
+@contextmanager
+def killed_at_the_sick_one(vault: Vault, starts_within: int) -> Iterator[None]:
+    """A deploy of the version that fails, killed after the block: by then that version has the data."""
+    pin = {"vaultwarden_image": vault.image("sick"), "vaultwarden_starts_within": starts_within}
     command = ("pyinfra", "inventory", "deploy.py", "-y", "--limit", vault.guest)
     run = vault.home.start(*command, env=vault.tuned(**pin), stderr=subprocess.STDOUT)
     try:
         until(lambda: is_broken(vault), 240)
+        yield
     finally:
         run.kill()
         run.communicate()
+
+
+def test_a_deploy_that_is_killed_meanwhile_is_ended_by_the_guest(vault: Vault) -> None:
+    with killed_at_the_sick_one(vault, starts_within=30):
+        pass
     until(lambda: vault.home.ends(vault.guest, f"curl -sf --noproxy '*' {PLAIN}/alive") == 0, BACK)
     assert vault.version == "1"
     assert vault.users() == [USER]
@@ -91,15 +100,8 @@ def test_a_deploy_that_is_killed_meanwhile_is_ended_by_the_guest(vault: Vault) -
 
 def test_a_guest_that_loses_its_power_meanwhile_is_mended_by_the_next_deploy(vault: Vault) -> None:
     """The next deploy finds the other version with the data in its hands, and what was kept."""
-    pin = {"vaultwarden_image": vault.image("sick"), "vaultwarden_starts_within": 60}
-    command = ("pyinfra", "inventory", "deploy.py", "-y", "--limit", vault.guest)
-    run = vault.home.start(*command, env=vault.tuned(**pin), stderr=subprocess.STDOUT)
-    try:
-        until(lambda: is_broken(vault), 240)
+    with killed_at_the_sick_one(vault, starts_within=60):
         vault.home.task("POST", vault.guest, "/status/stop")
-    finally:
-        run.kill()
-        run.communicate()
     vault.home.task("POST", vault.guest, "/status/start")
     until(lambda: is_broken(vault), BACK)
     vault.deploy().went_well()
