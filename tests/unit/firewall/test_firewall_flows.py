@@ -244,8 +244,9 @@ def test_the_default_fleet_has_a_table(project_folder: Any) -> None:
     table = flows(fleet, roles, read_settings(values, fleet))
     tailnet = {("tailnet", 443), ("tailnet", 3478), *((guest.name, 41641) for guest in fleet.guests)}
     assert answers(table, "203.0.113.9") == tailnet
-    door = {("home-assistant", port) for port in (8123, 3000, 5000, 8883)}
-    assert answers(table, "192.168.1.141") == door | tailnet
+    door = {("home-assistant", port) for port in (8123, 3000, 5000, 8883, 2586)}
+    journal = {("monitoring", 19532)}  # the tailnet guest's own, to whoever shows a guest's certificate
+    assert answers(table, "192.168.1.141") == door | tailnet | journal
     assert {who for guest, port, who in map(row, table) if port == 5432} == {"fleet"}
     assert {port for guest, port, who in map(row, table) if who == "iot"} == {1883, 8883}
 
