@@ -16,6 +16,7 @@ if restore.concerns():  # not the guests that are not named
     with restore.states():
         roles.apply()  # each role, and its state before its service first starts
     node.tailnet()
+    node.policy()
     backup.keep_fleet()
     guest.restart_last()
 restore.verify()  # and the timeline, against what is promised

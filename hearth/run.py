@@ -29,6 +29,7 @@ from hearth.role.order import in_order
 from hearth.secrets import SecretStore, ensure_ssh_key
 from hearth.survey import Survey
 from hearth.tailnet_nodes import TailnetNodes
+from hearth.tailnet_policy import TailnetPolicy
 from hearth.values import tuned
 from hearth.walls import Walls
 
@@ -108,6 +109,11 @@ class Run:
     def tailnet_nodes(self) -> TailnetNodes:
         """The nodes' own places in the tailnet."""
         return TailnetNodes(self)
+
+    @cached_property
+    def tailnet_policy(self) -> TailnetPolicy:
+        """The tailnet's policy."""
+        return TailnetPolicy(self)
 
     @cached_property
     def secrets(self) -> SecretStore:

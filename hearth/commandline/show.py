@@ -60,7 +60,7 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
     if not run.is_guest(name):
         if name in run.backup_jobs.planned:
             yield from run.backup_jobs.planned[name].lines()
-        yield from run.tailnet_nodes.lines(name)
+        yield from _unknown(run, name)
         return
     plan = run.survey.plan(run.fleet.guest(name))
     if plan.action in ("create", "replace"):
@@ -73,6 +73,11 @@ def plan_lines(run: Run, name: str) -> Iterator[str]:
         yield "start; its contents are unknown until it runs: the operations below assume a fresh one"
     if plan.restarts:
         yield "restart" + (", at the very end: this run passes through it" if name in run.on_path else "")
+
+
+def _unknown(run: Run, node: str) -> Iterator[str]:
+    yield from run.tailnet_nodes.lines(node)
+    yield from run.tailnet_policy.lines(node)
 
 
 def _size(intent: Intent) -> Iterator[str]:
@@ -113,7 +118,7 @@ def plan_json(run: Run, state: Any, dry: bool) -> None:
     payload = {
         "plan": prints.build_plan_json(state),
         "guests": {guest.name: run.survey.plan(guest).to_json() for guest in guests},
-        "unknown": {name: lines for name in hosts if (lines := list(run.tailnet_nodes.lines(name)))},
+        "unknown": {name: lines for name in hosts if (lines := list(_unknown(run, name)))},
         "hosts": {host.name: list(_steps(state, order, host)) for host in active},
         "unreached": {**{host.name: LOST for host in state.failed_hosts}, **run.unreached},
         "firewall": {node: wall.to_json() for node, wall in run.walls.planned.items()},

@@ -1,5 +1,5 @@
 """The node itself: what it must hold before its guests can be made, its firewall once they are there, and its
-place in the tailnet once somebody coordinates it."""
+place in the tailnet, and the tailnet's policy, once somebody coordinates it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pyinfra.api import FunctionCommand, operation
 from hearth import run as runs
 from hearth.deploy import node_tailnet
 from hearth.deploy.outcome import told
+from hearth.errors import HearthError
+from hearth.tailnet.policy import APPLIED
 
 
 def prepare() -> None:
@@ -71,6 +73,17 @@ def tailnet() -> None:
         node_tailnet.settled(name="Keep Tailscale's settings")
 
 
+def policy() -> None:
+    """Have the tailnet's policy as the admin's file says, unless others wrote it; the first node is for all.
+
+    Raises:
+        HearthError: the file cannot be used. Nothing was changed.
+    """
+    run = runs.current()
+    if not run.is_guest(context.host.name) and run.tailnet_policy.of(context.host.name):
+        ruled(name="Policy of the tailnet")
+
+
 @operation()
 def fetched() -> Generator[FunctionCommand, None, None]:
     """Let the node download what is missing: one GET of its storage where a guest will be made, else none."""
@@ -96,6 +109,21 @@ def walled() -> Generator[FunctionCommand, None, None]:
 @told
 def _wall(state: Any, host: Any) -> None:
     runs.current().walls.converge(host.name, host.log)
+
+
+@operation()
+def ruled() -> Generator[FunctionCommand, None, None]:
+    """Apply the policy, where it is the file that is newer, or nobody can tell yet."""
+    found = runs.current().tailnet_policy.standing
+    if isinstance(found, HearthError) or found in APPLIED:
+        yield FunctionCommand(_rule, (), {})
+    else:
+        context.host.noop(found.value if found else "there is no credential to look at it with")
+
+
+@told
+def _rule(state: Any, host: Any) -> None:
+    runs.current().tailnet_policy.converge(host.log)
 
 
 @operation()

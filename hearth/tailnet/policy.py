@@ -41,6 +41,7 @@ class State(Enum):
 
 WELL: Final = (State.SAME, State.SAME_RULES)
 OVERWRITES: Final = (State.ELSEWHERE, State.UNKNOWN)
+APPLIED: Final = (State.FILE_NEWER, State.UNTOUCHED)  # by a deploy, unasked
 
 
 @dataclass(frozen=True)

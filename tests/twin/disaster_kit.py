@@ -70,7 +70,6 @@ class Kept(Home):
 def kept_home(home: Home, place: Path) -> Kept:
     """The home whose backups are copied elsewhere, and whose Proxmox backs up to a storage elsewhere."""
     content = yaml.safe_load(home.fleet_file.read_text())
-    content["guests"]["data"]["roles"] = ["postgresql", "cloud_data_sync", "config_backup"]
     everybody = {"schedule": "02:00", "keep": {"last": 3}}
     content["backup"] = {"storage": STORAGE, "jobs": {"all": everybody}}
     fleet_file, values = place / "fleet.yaml", place / "values.yaml"

@@ -10,16 +10,14 @@ import pytest
 from tests.twin.home_kit import WHOLE, Home
 
 pytestmark = pytest.mark.long
-ROLES = ["postgresql", "cloud_data_sync", "config_backup"]
 
 
 @pytest.fixture(scope="module")
-def backed(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """The home with the roles on, its states collected once."""
-    found = home.with_guest(tmp_path_factory.mktemp("backup"), "data", roles=ROLES)
-    found.deploy(patience=WHOLE).went_well()
-    found.deploy(patience=WHOLE).silent()
-    yield found
+def backed(home: Home) -> Iterator[Home]:
+    """The whole home, and afterwards too."""
+    home.deploy(patience=WHOLE).went_well()
+    home.deploy(patience=WHOLE).silent()
+    yield home
     home.deploy(patience=WHOLE).went_well()
 
 

@@ -47,8 +47,7 @@ def drift(home: Home) -> tuple[Done, list[dict[str, str]]]:
 
 @pytest.fixture(scope="module")
 def clean(home: Home) -> Iterator[Home]:
-    """The home with its policy applied, which a deploy leaves to the admin; mended afterwards, whatever happened."""
-    home.run("hearth", "tailnet", "policy", "--apply").went_well()
+    """The home as a deploy leaves it; mended afterwards, whatever happened."""
     home.deploy(patience=WHOLE).went_well()
     yield home
     home.deploy(patience=WHOLE).went_well()

@@ -17,10 +17,6 @@ from tests.twin.handle import until
 from tests.twin.home_kit import WHOLE, Home
 
 pytestmark = pytest.mark.long
-WATCHING = {
-    "monitoring": ["monitoring", "alerts", "central_journal"],
-    "mqtt-standby": ["mosquitto", "ntfy", "dead_man"],
-}
 PATIENCE = 900.0  # seconds: the longest that a cause has to last, and what grouping adds
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 JOURNALS = "/var/log/journal/remote"
@@ -32,14 +28,11 @@ def wait(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
 
 
 @pytest.fixture(scope="module")
-def home(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """The home with somebody who watches it, and somebody who tells when that one is dead."""
-    found = home
-    for guest, roles in WATCHING.items():
-        found = found.with_guest(tmp_path_factory.mktemp("monitoring"), guest, roles=roles)
-    found.deploy(patience=WHOLE).went_well()
-    found.deploy(patience=WHOLE).silent()
-    yield found
+def home(home: Home) -> Iterator[Home]:
+    """The whole home: somebody watches it, and somebody tells when that one is dead."""
+    home.deploy(patience=WHOLE).went_well()
+    home.deploy(patience=WHOLE).silent()
+    yield home
     home.deploy(patience=WHOLE).went_well()
 
 
