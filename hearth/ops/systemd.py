@@ -131,6 +131,9 @@ fail() {{
   exit 1
 }}
 show() {{ systemctl show -p "$1" --value {name}; }}
+# What a package started before it was configured fails in a loop: no start of ours would follow,
+# but the next of the loop, and it would count as a restart for ever.
+[ "$(show SubState)" != auto-restart ] || systemctl -q stop {name}
 systemctl reset-failed {name} 2>/dev/null
 {chr(10).join(f'{call} || fail "{call} failed"' for call in calls)}
 [ "$(show ActiveState)" = inactive ] && [ "$(show ConditionResult)" = no ] && exit 0

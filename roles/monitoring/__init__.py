@@ -56,7 +56,7 @@ role = Role(
         "postgresql/monitoring",
         "proxmox/reader",
     ),
-    packages=proxmox.PACKAGES,
+    packages=(*proxmox.PACKAGES, "postgresql-client"),  # to look at replicas, and for tests/verify
 )
 
 
