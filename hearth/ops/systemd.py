@@ -123,6 +123,12 @@ def script(
         "systemctl daemon-reload" if step == "daemon-reload" else f"systemctl -q {step} {name}"
         for step in steps
     ]
+    # What a package started before it was configured fails in a loop: no start of ours would follow, but the
+    # next of the loop, which counts as a restart for ever.
+    end_loop = (
+        'case "$(show SubState) $(show NRestarts)" in '
+        f'auto-restart*|*" "[1-9]*) systemctl -q stop {name} ;; esac'
+    )
     most = (within or WITHIN) * 5  # looks, five a second
     return f"""
 fail() {{
@@ -131,9 +137,7 @@ fail() {{
   exit 1
 }}
 show() {{ systemctl show -p "$1" --value {name}; }}
-# What a package started before it was configured fails in a loop: no start of ours would follow,
-# but the next of the loop, and it would count as a restart for ever.
-[ "$(show SubState)" != auto-restart ] || systemctl -q stop {name}
+{end_loop if "start" in steps else ""}
 systemctl reset-failed {name} 2>/dev/null
 {chr(10).join(f'{call} || fail "{call} failed"' for call in calls)}
 [ "$(show ActiveState)" = inactive ] && [ "$(show ConditionResult)" = no ] && exit 0

@@ -157,7 +157,7 @@ SYSTEMCTL = """
 case "$*" in
   *"-p ActiveState"*) cat {0}/active ;;
   *"-p MainPID"*) cat {0}/pid; [ ! -e {0}/crashing ] || echo $(($(cat {0}/pid) + 1)) > {0}/pid ;;
-  *"-p NRestarts"*) echo 7 ;;
+  *"-p NRestarts"*) cat {0}/restarts ;;
   *"-p SubState"*) cat {0}/sub ;;
   *"-p ConditionResult"*) cat {0}/condition ;;
   *status*) echo 'the log says why' ;;
@@ -170,7 +170,13 @@ esac
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A systemctl that says what files say; patience is short."""
     monkeypatch.setattr(systemd, "WITHIN", 3)
-    for name, text in {"active": "active", "sub": "running", "pid": "10", "condition": "yes"}.items():
+    for name, text in {
+        "active": "active",
+        "sub": "dead",
+        "restarts": "0",
+        "pid": "10",
+        "condition": "yes",
+    }.items():
         (tmp_path / name).write_text(text)
     stub(tmp_path / "bin", "systemctl", SYSTEMCTL.format(tmp_path))
     stub(tmp_path / "bin", "sleep", ":")
@@ -187,18 +193,31 @@ def test_a_unit_that_stays_up_is_good(manager: Path) -> None:
     assert "restart x.service" in (manager / "calls").read_text()
 
 
-@pytest.mark.parametrize(("state", "stopped"), [("auto-restart", True), ("running", False), ("dead", False)])
-def test_a_loop_of_restarts_is_ended_before_a_start(manager: Path, state: str, stopped: bool) -> None:
+@pytest.mark.parametrize(
+    ("state", "restarts", "stopped"),
+    [("auto-restart", 0, True), ("running", 3, True), ("dead", 0, False), ("start", 0, False)],
+)
+def test_a_loop_of_restarts_is_ended_before_a_start(
+    manager: Path, state: str, restarts: int, stopped: bool
+) -> None:
     """Else the unit comes up as one of the loop's, and counts a restart for ever."""
     (manager / "sub").write_text(state)
-    assert watch(manager).returncode == 0
+    (manager / "restarts").write_text(str(restarts))
+    assert sh(systemd.script("x.service", ["start"], (), 1), manager / "bin").returncode == 0
     words = [line.replace("-q ", "") for line in (manager / "calls").read_text().splitlines()]
     assert ("stop x.service" in words) is stopped
-    assert words[-1] == "restart x.service"
+    assert words[-1] == "start x.service"
+
+
+def test_what_runs_is_not_stopped_for_a_reload(manager: Path) -> None:
+    (manager / "restarts").write_text("3")
+    assert sh(systemd.script("x.service", ["reload"], (), 1), manager / "bin").returncode == 0
+    assert "stop" not in (manager / "calls").read_text()
 
 
 def test_a_unit_that_crashes_in_a_loop_fails_with_its_log(manager: Path) -> None:
     (manager / "crashing").touch()
+    (manager / "restarts").write_text("7")
     done = watch(manager)
     assert done.returncode != 0
     assert "restarted 7 times" in done.stderr
