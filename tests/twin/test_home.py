@@ -22,9 +22,6 @@ MAY_BE_THERE = {
     "Base | Install security updates every day",
     "Base | Keep the time",
     "Base | Run the guest agent",
-    # Debian's package starts it, already configured.
-    "Metrics | Run the node exporter",
-    "Monitoring | Run Prometheus",
     # What only the program itself can say, once it is there, and what another role of the guest brought.
     "Ai automation | Remove rules that are no more",
     "Cloud data sync | Have no copy elsewhere: cloud_data_sync_repository is not set",
