@@ -17,6 +17,7 @@ SHOWN = (
     "ActiveEnterTimestamp",
     "StateChangeTimestamp",
     "ConditionResult",
+    "Result",
     "ConditionTimestamp",
 )
 
@@ -78,7 +79,8 @@ class UnitState:
         active: ActiveState is "active" or "reloading".
         enabled: it starts at boot, or cannot be enabled (static, generated, alias).
         stale: unit files changed since systemd read them.
-        skipped: its own conditions did not hold when it was last started (ConditionVirtualization=...).
+        skipped: its own conditions did not hold when it was last started (ConditionVirtualization=...). An
+            ExecCondition= is none of these: systemd says no to it too, but it waits for what a run brings.
         started: when it last became active.
         told: when it was last started or reloaded.
         changed: by path, when the file was last written, renamed or given another owner or mode.
@@ -120,7 +122,9 @@ class Unit(FactBase[UnitState]):
             active=shown.get("ActiveState") in ("active", "reloading"),
             enabled=shown.get("UnitFileState", "") not in ("", "disabled", "masked", "enabled-runtime"),
             stale=shown.get("NeedDaemonReload") == "yes",
-            skipped=shown.get("ConditionResult") == "no" and bool(shown.get("ConditionTimestamp")),
+            skipped=shown.get("ConditionResult") == "no"
+            and bool(shown.get("ConditionTimestamp"))
+            and shown.get("Result") != "exec-condition",
             started=_moment(shown.get("ActiveEnterTimestamp", "")),
             told=_moment(shown.get("StateChangeTimestamp", "")),
             changed=tuple((path, datetime.fromtimestamp(float(at), UTC)) for at, path in files),

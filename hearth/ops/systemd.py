@@ -140,7 +140,8 @@ show() {{ systemctl show -p "$1" --value {name}; }}
 {end_loop if "start" in steps else ""}
 systemctl reset-failed {name} 2>/dev/null
 {chr(10).join(f'{call} || fail "{call} failed"' for call in calls)}
-[ "$(show ActiveState)" = inactive ] && [ "$(show ConditionResult)" = no ] && exit 0
+[ "$(show ActiveState)" = inactive ] && [ "$(show ConditionResult)" = no ] &&
+  [ "$(show Result)" != exec-condition ] && exit 0
 tries=0 quiet=0 process=
 while [ "$quiet" -lt {max(1, round(stays * 5))} ]; do
   tries=$((tries + 1))

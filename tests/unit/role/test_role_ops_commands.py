@@ -140,6 +140,23 @@ def test_a_units_state_is_read_from_systemctl() -> None:
     )
 
 
+@pytest.mark.parametrize(("result", "skipped"), [("success", True), ("exec-condition", False)])
+def test_a_unit_that_waits_for_its_configuration_is_started_and_one_that_has_no_place_here_is_not(
+    result: str, skipped: bool
+) -> None:
+    """systemd 252 says ConditionResult=no of both: seen of prometheus.service after its package's own start."""
+    found = Unit().process(
+        [
+            "LoadState=loaded",
+            "ActiveState=inactive",
+            "ConditionResult=no",
+            "ConditionTimestamp=Mon 2026-11-23 11:59:59.000000 UTC",
+            f"Result={result}",
+        ]
+    )
+    assert found.skipped is skipped
+
+
 def test_facts_are_read_the_same_in_every_language() -> None:
     """`stat` writes 1,5 where the locale has a comma."""
     assert Unit().command("x.service", ["/etc/x"]).startswith("export LC_ALL=C;")
