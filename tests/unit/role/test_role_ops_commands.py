@@ -141,10 +141,10 @@ def test_a_units_state_is_read_from_systemctl() -> None:
 
 
 @pytest.mark.parametrize(("result", "skipped"), [("success", True), ("exec-condition", False)])
-def test_a_unit_that_waits_for_its_configuration_is_started_and_one_that_has_no_place_here_is_not(
+def test_what_waits_for_its_configuration_is_started_and_what_has_no_place_here_is_not(
     result: str, skipped: bool
 ) -> None:
-    """systemd 252 says ConditionResult=no of both: seen of prometheus.service after its package's own start."""
+    """Systemd 252 says ConditionResult=no of both, as of prometheus.service after its package started it."""
     found = Unit().process(
         [
             "LoadState=loaded",
