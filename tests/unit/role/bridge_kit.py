@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -150,14 +151,19 @@ def keep(broker: Broker, topic: str, payload: str) -> None:
 
 
 def kept(broker: Broker, filter_: str = "app/#") -> dict[str, str]:
-    """What a new client is told at once: the retained messages. Its own message comes after them."""
+    """What a new client is told at once: the retained messages. Its own message comes after them.
+
+    Only its own: the bridge may bring another one's end from the other broker at any time.
+    """
     found: dict[str, str] = {}
+    end = uuid.uuid4().hex
     with client(broker) as who:
         who.subscribe("app/end", 0)
         who.subscribe(filter_, 0)
-        who.publish("app/end", "end", 0)
-        while (message := who.message()).topic != "app/end" or message.retain:
-            found[message.topic] = message.payload.decode()
+        who.publish("app/end", end, 0)
+        while (payload := (message := who.message()).payload.decode()) != end:
+            if message.topic != "app/end":
+                found[message.topic] = payload
     return found
 
 
