@@ -146,6 +146,17 @@ class Home:
         """What opens it."""
         return self.vault / "age.key"
 
+    def with_values(self, file: Path, **values: Any) -> dict[str, str]:
+        """The environment of commands whose values of group_data are others; the twin's stand-ins stay.
+
+        Args:
+            file: where to write them.
+            values: what wins.
+        """
+        usual = yaml.safe_load((self.twin.twin.dir / "standins.yaml").read_text())
+        file.write_text(yaml.safe_dump({**usual, **values}))
+        return {"HEARTH_OVERRIDES": str(file)}
+
     def start(self, *command: str, **popen: Any) -> subprocess.Popen[str]:
         """Start a command; its process is the command's own (`twin exec` becomes it)."""
         # Nobody's SSH keys but those that a test gives.

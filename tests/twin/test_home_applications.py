@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import yaml
 
 from tests.twin import little_hub
 from tests.twin.home_kit import Done, Home
-from twin.home import PROJECT
 
 pytestmark = pytest.mark.long
 HUB, AUTOMATION = "mcp-hub.service", "ai-automation.service"
@@ -23,7 +21,6 @@ LITTLE = {
     "mcp_hub_health": "/",
     "mcp_hub_starts_within": 20,
 }
-STANDINS = Path(os.environ.get("HEARTH_OVERRIDES", PROJECT / "twin/standins.yaml"))
 
 
 class Guest:
@@ -38,11 +35,8 @@ class Guest:
 
     def deploy(self, **values: Any) -> Done:
         """A deploy of this guest with other values of group_data."""
-        usual = yaml.safe_load(STANDINS.read_text()) or {}
-        self.overrides.write_text(yaml.safe_dump({**usual, **values}))
-        return self.home.deploy(
-            "--limit", self.name, env={"HEARTH_OVERRIDES": str(self.overrides)}, patience=900
-        )
+        env = self.home.with_values(self.overrides, **values)
+        return self.home.deploy("--limit", self.name, env=env, patience=900)
 
     def process(self, unit: str) -> str:
         """A unit's main process."""

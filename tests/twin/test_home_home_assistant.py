@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hearth.errors import HearthError
 from hearth.home_assistant.client import Client, Place
@@ -19,11 +17,9 @@ from hearth.role.tokens import token_name
 from hearth.secrets import SecretStore
 from tests.twin.handle import until
 from tests.twin.home_kit import Done, Home
-from twin.home import PROJECT
 
 pytestmark = pytest.mark.long
 
-STANDINS = Path(os.environ.get("HEARTH_OVERRIDES", PROJECT / "twin/standins.yaml"))
 CONFIG = "/var/lib/home-assistant"
 UNIT = "home-assistant.service"
 RUNS = 240.0  # seconds until it answers after a start, on a busy machine
@@ -39,10 +35,8 @@ class Guest:
 
     def deploy(self, **values: Any) -> Done:
         """A deploy of this guest with other values of group_data."""
-        usual = yaml.safe_load(STANDINS.read_text()) or {}
-        overrides = self.place / "overrides.yaml"
-        overrides.write_text(yaml.safe_dump({**usual, **values}))
-        return self.home.deploy("--limit", self.name, env={"HEARTH_OVERRIDES": str(overrides)}, patience=900)
+        env = self.home.with_values(self.place / "overrides.yaml", **values)
+        return self.home.deploy("--limit", self.name, env=env, patience=900)
 
     def package(self, text: str) -> dict[str, str]:
         """A package of the admin's own."""
