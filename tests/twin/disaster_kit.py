@@ -17,7 +17,7 @@ import yaml
 
 from hearth.home_assistant.client import Client, Place
 from hearth.role.tokens import token_name
-from tests.twin.handle import TwinHandle, until
+from tests.twin.handle import ROUTER, TwinHandle, until
 from tests.twin.home_kit import WHOLE, Done, Home
 from tests.twin.test_home_zigbee2mqtt import heard
 from tests.verify.mqtt_client import Mqtt
@@ -29,7 +29,7 @@ MEASURED = 26.75  # degrees, which nothing else here measures
 TOPIC = "hearth/verify/kept"
 ACCOUNT = "keeper@example.org"
 ATTACHMENT = "/var/lib/vaultwarden/attachments/item/file"
-PLACE, PORT = "192.168.1.1", 8999  # the home's router, as somebody elsewhere
+PLACE, PORT = ROUTER, 8999  # as somebody elsewhere
 STORAGE = "elsewhere"  # of Proxmox, for its own backups: not the node's
 BACK = 180.0  # seconds until what came back is seen in the whole home
 CRITICAL, ALL = 5, 20  # minutes that are promised in a twin

@@ -22,6 +22,7 @@ from twin.state import Twin, read_json
 
 T = TypeVar("T")
 NODE = "192.168.1.185"
+ROUTER = "192.168.1.1"  # the home's: an address of the twin that no wall of the node guards
 TEMPLATE = "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst"
 IMAGE = "local:import/debian-12-genericcloud-amd64.qcow2"
 LIMIT = 60

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.twin.annex_kit import git
-from tests.twin.handle import NODE, TwinHandle, until
+from tests.twin.handle import ROUTER, TwinHandle, until
 
 SERVER = """
 const { version } = require("./package.json");
@@ -51,8 +51,8 @@ def repository(twin: TwinHandle, place: Path, versions: list[str]) -> Iterator[d
         git(work, "commit", "-q", "-m", version)
         git(work, "tag", "-a", "-m", version, f"v{version}")
     git(place, "clone", "-q", "--bare", str(work), str(place / "hub.git"))
-    url = f"git://{NODE}:{GIT}/hub.git"
-    daemon = ["git", "daemon", f"--base-path={place}", "--export-all", f"--port={GIT}", f"--listen={NODE}"]
+    url = f"git://{ROUTER}:{GIT}/hub.git"
+    daemon = ["git", "daemon", f"--base-path={place}", "--export-all", f"--port={GIT}", f"--listen={ROUTER}"]
     with _serving(twin, daemon, GIT):
         yield {version: {"git": url, "rev": f"v{version}"} for version in versions}
 
@@ -63,7 +63,7 @@ def registry(twin: TwinHandle, place: Path, versions: list[str]) -> Iterator[dic
 
     Only what npm asks for: the package's document and its files (github.com/npm/registry, docs/responses).
     """
-    url = f"http://{NODE}:{REGISTRY}"
+    url = f"http://{ROUTER}:{REGISTRY}"
     found = {}
     for version in versions:
         packed = _packed(place, version)
@@ -77,7 +77,7 @@ def registry(twin: TwinHandle, place: Path, versions: list[str]) -> Iterator[dic
         }
     document = {"name": "little-hub", "dist-tags": {"latest": versions[0]}, "versions": found}
     (place / "little-hub").write_text(json.dumps(document))
-    server = ["python3", "-m", "http.server", "-b", NODE, "-d", str(place), str(REGISTRY)]
+    server = ["python3", "-m", "http.server", "-b", ROUTER, "-d", str(place), str(REGISTRY)]
     with _serving(twin, server, REGISTRY):
         yield {
             version: {"package": "little-hub", "version": version, "registry": url} for version in versions
@@ -110,7 +110,7 @@ def _accepts(port: int) -> bool | None:
     import socket
 
     try:
-        socket.create_connection((NODE, port), 2).close()
+        socket.create_connection((ROUTER, port), 2).close()
     except OSError:
         return None
     return True
