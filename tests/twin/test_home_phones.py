@@ -21,14 +21,14 @@ import yaml
 from hearth.phones.bundle import opened
 from hearth.secrets import Secret
 from tests.twin.annex_kit import fleet_of
-from tests.twin.handle import TwinHandle
+from tests.twin.handle import ROUTER, TwinHandle
 from tests.twin.home_kit import Home, copy_project
 from tests.verify.mqtt_client import Mqtt, RefusedError
 
 pytestmark = pytest.mark.long
 
 VMID, ADDRESS = 153, "192.168.1.153"
-AT_HOME, AWAY = "192.168.1.1", "100.64.0.7"  # the twin's own router; an address of the tailnet
+AT_HOME, AWAY = ROUTER, "100.64.0.7"  # AWAY: an address of the tailnet
 NOBODY = "firewall_outside: list[str] = []"
 DEPLOYS = 900.0  # seconds
 LOBBY: dict[str, Any] = {"kind": "lxc", "address": ADDRESS, "roles": ["mosquitto", "greeter"]}

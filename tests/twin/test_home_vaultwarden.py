@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.twin.handle import until
 from tests.twin.home_kit import Done, Home
-from twin import standins
 from twin.home import Home as Addresses
 from twin.registry import start as registry
 
@@ -44,9 +42,7 @@ class Vault:
 
     def tuned(self, **values: Any) -> dict[str, str]:
         """The environment of a run with other values of group_data."""
-        usual = yaml.safe_load(standins.written(self.twin, self.addresses).read_text())
-        self.overrides.write_text(yaml.safe_dump({**usual, **values}))
-        return {"HEARTH_OVERRIDES": str(self.overrides)}
+        return self.home.with_values(self.overrides, **values)
 
     def image(self, tag: str) -> str:
         """A stand-in image."""

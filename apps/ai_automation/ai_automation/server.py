@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import selectors
 import signal
+import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,10 +34,28 @@ _log = logging.getLogger(__name__)
 _SPARE = 12  # threads for requests that are answered at once
 _LOCK = 5  # seconds for the worker of a master that was killed to go
 _PART = 10  # seconds, beyond the runs' own limit, for saying good-bye
+_HEAD_SECONDS = 10  # for a request's head to come, as HAProxy allows
+_FIELDS, _FIELD = 50, 2048  # header fields at most, and bytes of one: more is refused
+_HEAD = _FIELDS * _FIELD + 8192  # bytes; Gunicorn refuses what is longer without reading on
 
 
 class _Worker(ThreadWorker):
-    """The process that serves."""
+    """The process that serves. A thread gets a request whose head is whole: a slow sender holds none."""
+
+    def enqueue_req(self, conn: Any) -> None:
+        if self.alive and not _head_came(conn):
+            self._wait_for_more(conn)
+        else:
+            conn.data_ready, conn.head_until = True, None
+            super().enqueue_req(conn)
+
+    def _wait_for_more(self, conn: Any) -> None:
+        conn.head_until = getattr(conn, "head_until", None) or time.monotonic() + _HEAD_SECONDS
+        conn.timeout = conn.head_until
+        conn.sock.setblocking(False)
+        self.pending_conns.append(conn)
+        again = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, again)
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -59,6 +80,22 @@ class _Worker(ThreadWorker):
         if not alive:
             self.handle_exit(signal.SIGTERM, None)
         return alive
+
+
+def _head_came(conn: Any) -> bool:
+    """Whether a thread would not have to wait for the head of the next request, or for its refusal."""
+    if conn.parser is not None and conn.parser.unreader.buf.getvalue():
+        return True  # read together with the request before
+    try:
+        seen = conn.sock.recv(_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # the thread finds it broken
+    came = not seen or b"\r\n\r\n" in seen or len(seen) >= _HEAD
+    # The socket is readable again when there is more than was seen (socket(7), SO_RCVLOWAT).
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if came else len(seen) + 1)
+    return came
 
 
 class _Master(Arbiter):
@@ -120,6 +157,8 @@ def _settings(config: Config) -> dict[str, Any]:
         "threads": limits.streams + limits.waiting + _SPARE,
         "graceful_timeout": int(limits.stop_seconds) + 2 * _PART,
         "timeout": 60,
+        "limit_request_fields": _FIELDS,
+        "limit_request_field_size": _FIELD,
         "keepalive": 30,  # HAProxy keeps its connections to us
         "loglevel": config.log_level,
         "proc_name": "ai-automation",

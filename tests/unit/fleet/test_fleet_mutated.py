@@ -22,7 +22,7 @@ from hearth.fleet.model import Fleet
 
 DEFAULT = (Path(hearth.__file__).parent.parent / "inventory" / "fleet.yaml").read_text()
 FILES = (WHOLE, DEFAULT)
-SECONDS = 3.0  # for one file of some KiB, on a busy machine
+SECONDS = 10.0  # of the processor, for one file of some KiB
 
 thoroughly = settings(
     max_examples=800, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
@@ -47,7 +47,7 @@ NASTY = st.sampled_from(
 def outcome(content: bytes, file: Path) -> Fleet | FleetError:
     """What the loader makes of the content; anything but a fleet or its mistakes fails the test."""
     file.write_bytes(content)
-    start = time.monotonic()
+    start = time.thread_time()
     try:
         return load_fleet(file, ROLES)
     except FleetError as error:
@@ -60,7 +60,7 @@ def outcome(content: bytes, file: Path) -> Fleet | FleetError:
         str(error).encode()
         return error
     finally:
-        assert time.monotonic() - start < SECONDS
+        assert time.thread_time() - start < SECONDS
 
 
 @pytest.fixture(scope="module")

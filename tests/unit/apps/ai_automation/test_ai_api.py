@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from ai_kit import LIGHT, OLD_READER, SECRETS, TOKENS, WAIT, Home, Standing, Stream, bearer, rule, until
 from ai_peers import Answer
@@ -309,7 +310,12 @@ def test_who_sends_its_request_slowly_holds_up_nobody(served: Home) -> None:
     try:
         for connection in slow:
             connection.sendall(b"GET /health HTTP/1.1\r\n")
-        assert served.get("/api/runs").status_code == 200
+        # A new connection: it is accepted after those, while the client's own may be served before them.
+        answer = httpx.get(f"http://127.0.0.1:{served.port}/health", timeout=WAIT, trust_env=False)
+        assert answer.status_code == 200
+        slow[0].sendall(b"Host: home\r\n")
+        slow[0].sendall(b"Connection: close\r\n\r\n")
+        assert slow[0].recv(100).startswith(b"HTTP/1.1 200 ")
     finally:
         for connection in slow:
             connection.close()
