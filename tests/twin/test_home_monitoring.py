@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import ssl
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.twin.handle import until
 from tests.twin.home_kit import WHOLE, Home
+from tests.twin.trouble_kit import ALERTS, Phone, Troubles, wait
 
 pytestmark = pytest.mark.long
-PATIENCE = 900.0  # seconds: the longest that a cause has to last, and what grouping adds
-TEXTFILES = "/var/lib/prometheus/node-exporter"
 JOURNALS = "/var/log/journal/remote"
-
-
-def wait(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Wait until something holds."""
-    until(lambda: True if holds() else None, patience)
 
 
 @pytest.fixture(scope="module")
@@ -36,109 +25,42 @@ def home(home: Home) -> Iterator[Home]:
     home.deploy(patience=WHOLE).went_well()
 
 
-class Phone:
-    """A reader of ntfy, in the twin's network, from now on."""
-
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self.since = int(time.time())
-        self.trusted = ssl.create_default_context(cadata=home.secret("ca/cert"))
-        self.login = "admin", home.secret("ntfy/admin")
-
-    def titles(self) -> list[str]:
-        """What it was told."""
-        url = f"https://{self.home.address('mqtt-standby')}:2586/alerts/json?poll=1&since={self.since}"
-
-        def ask() -> str:
-            answer = httpx.get(url, auth=self.login, verify=self.trusted, timeout=15, trust_env=False)
-            return answer.raise_for_status().text
-
-        return [json.loads(line)["title"] for line in self.home.twin.call(ask).splitlines()]
-
-    def told(self, *words: str) -> bool:
-        """Whether a message has all these words in its title."""
-        return any(all(word in title for word in words) for title in self.titles())
-
-
 @pytest.fixture
-def phone(home: Home) -> Iterator[Phone]:
-    """A phone; afterwards whatever the test broke is as a deploy wants it."""
-    yield Phone(home)
+def phone(home: Home) -> Phone:
+    """A phone that is told from now on."""
+    return Phone(home)
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Something that goes wrong on a guest, and how it is mended."""
-
-    alert: str
-    guest: str
-    breaks: str
-    mends: str
+@pytest.fixture(scope="module")
+def troubles(home: Home) -> Troubles:
+    """Everything that an alert is about went wrong at once, and was mended."""
+    return Troubles(home)
 
 
-OLD = (
-    'printf \'hearth_backup_last_success_timestamp_seconds{guest="data",role="verify"} %s\\n\' '
-    f"$(date -d '-30 hours' +%s) >{TEXTFILES}/verify.prom"
-)
-CAUSES = (
-    Cause(
-        "ServiceStopped",
-        "security",
-        "systemctl stop vaultwarden.service",
-        "systemctl start vaultwarden.service",
-    ),
-    Cause("BackupOld", "data", OLD, f"rm {TEXTFILES}/verify.prom"),
-    Cause(
-        "ReplicaGone",
-        "data",
-        "systemctl stop postgresql@15-main.service",
-        "systemctl start postgresql@15-main.service",
-    ),
-    Cause("ZigbeeDown", "comms", "systemctl stop zigbee2mqtt.service", "systemctl start zigbee2mqtt.service"),
-    Cause(
-        "UnitFailed",
-        "tailnet",
-        "systemd-run --unit=hearth-verify-fails false; sleep 1",
-        "systemctl reset-failed hearth-verify-fails.service",
-    ),
-)
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_fires_on_its_cause_and_reaches_a_phone(troubles: Troubles, alert: str) -> None:
+    assert alert in troubles.told, troubles.titles
 
 
-@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.alert)
-def test_an_alert_fires_on_its_cause_reaches_a_phone_and_clears(
-    home: Home, phone: Phone, cause: Cause
-) -> None:
-    home.said(cause.guest, cause.breaks)
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_is_over_when_its_cause_is(troubles: Troubles, alert: str) -> None:
+    assert alert in troubles.over, troubles.phone.titles()
+
+
+def test_a_guest_that_is_down_is_one_message(troubles: Troubles) -> None:
+    told = [title for title in troubles.titles if "security" in title]
+    assert "GuestDown: security" in told
+    hidden = ("GuestSilent", "PortClosed", "DoorClosed", "MetricsMissing", "ServiceStopped")
+    assert not [title for title in told if title.startswith(hidden)]
+
+
+def test_a_bridge_that_is_down_is_told_and_its_return_too(home: Home, phone: Phone) -> None:
+    home.said("comms", "systemctl stop zigbee2mqtt.service")
     try:
-        wait(lambda: phone.told(cause.alert))
+        wait(lambda: phone.told("ZigbeeDown"))
     finally:
-        home.said(cause.guest, cause.mends)
-    wait(lambda: phone.told("over:", cause.alert))
-
-
-def test_a_guest_that_is_down_is_one_message(home: Home, phone: Phone) -> None:
-    home.task("POST", "security", "/status/stop")
-    try:
-        wait(lambda: phone.told("GuestDown", "security"))
-        time.sleep(60)
-        assert not phone.told("PortClosed", "security")
-    finally:
-        home.task("POST", "security", "/status/start")
-    wait(lambda: phone.told("over:", "GuestDown"))
-
-
-@pytest.mark.parametrize(
-    ("alert", "value"),
-    [("DiskFull", "monitoring_disk_free=99"), ("CertificateEnds", "monitoring_certificate_days=400")],
-)
-def test_a_limit_that_is_passed_is_told(home: Home, phone: Phone, alert: str, value: str) -> None:
-    """The limit moves: a disk of the twin may be the machine's own, and no certificate is old."""
-    try:
-        home.deploy("--limit", "monitoring", "--data", value).went_well()
-        wait(lambda: phone.told(alert))
-    finally:
-        home.deploy("--limit", "monitoring").went_well()
-    wait(lambda: phone.told("over:", alert))
+        home.said("comms", "systemctl start zigbee2mqtt.service")
+    wait(lambda: phone.told("over:", "ZigbeeDown"))
 
 
 @pytest.mark.parametrize(
