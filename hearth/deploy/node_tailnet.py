@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -12,7 +13,7 @@ from hearth import run as runs
 from hearth.deploy.outcome import told
 from hearth.errors import HearthError
 from hearth.ops import tailscale
-from hearth.tailnet.membership import let_in, must_be_in
+from hearth.tailnet.membership import UNDECIDED, Membership, let_in, must_be_in
 from hearth.tailnet.on_node import Standing, Wanted, unjoined, unprepared, unsettled
 
 Steps = Generator[FunctionCommand, None, None]
@@ -59,12 +60,24 @@ def _prepare(state: Any, host: Any) -> None:
 def _join(state: Any, host: Any) -> None:
     nodes = runs.current().tailnet_nodes
     entry = nodes.wanted(host.name).entry
-    now = nodes.now(host.name).now
+    now = _decided(lambda: nodes.now(host.name).now, entry.within)
     if not now.joined:
         shell = nodes.shell(host.name)
         let_in(tailscale.api_of_run(), entry, lambda key: shell.join(entry, key), host.log)
         now = nodes.now(host.name).now
     must_be_in(host.name, now, entry)
+
+
+def _decided(ask: Callable[[], Membership], within: int) -> Membership:
+    """How the node stands, once its tailscaled knows: `prepared` may just have started it.
+
+    Args:
+        ask: asks it. within: seconds.
+    """
+    end = time.monotonic() + within
+    while (now := ask()).backend == UNDECIDED and time.monotonic() < end:
+        time.sleep(1)
+    return now
 
 
 @told

@@ -21,8 +21,10 @@ from hearth.tailnet import Api, connect, joining, members
 from hearth.tailnet.members import missing_routes
 from hearth.tailnet.membership import (
     IN,
+    OUT,
     PREFS,
     STATUS,
+    UNDECIDED,
     Entry,
     Membership,
     Settings,
@@ -164,6 +166,8 @@ def api_of_run() -> Api:
 def _join(state: Any, host: Any, entry: Entry) -> None:
     if (host.name, "tailscale") in runs.current().brought_back:
         _come_back(host, entry)
+    elif host.get_fact(Member).backend == UNDECIDED:
+        _await_state(host, *OUT, *IN, within=entry.within)
     now = host.get_fact(Member)
     if not now.joined:
         let_in(api_of_run(), entry, lambda key: _up(host, entry, key), host.log)
@@ -174,21 +178,25 @@ def _join(state: Any, host: Any, entry: Entry) -> None:
 def _come_back(host: Any, entry: Entry) -> None:
     """Wait until tailscaled is in the tailnet with the identity that a restore has just brought.
 
-    Until the server has answered it, its state is NoState, as if it had never joined (ipn/ipnlocal,
-    nextState). Joining now would forget its device and with it the identity.
+    Joining now would forget its device and with it the identity.
     """
-    states = "\\|".join(IN)
-    script = (
-        f'tries=0; until {STATUS} 2>/dev/null | grep -q \'"BackendState": *"\\({states}\\)"\'; do '
-        f"tries=$((tries + 1)); [ $tries -le {entry.within} ] || exit 1; sleep 1; done"
-    )
-    worked, _ = host.connector.run_shell_command(script, _timeout=2 * entry.within + 30)
-    if not worked:
+    if not _await_state(host, *IN, within=entry.within):
         raise HearthError(
             f"bring {host.name} back into the tailnet",
             f"its restored identity was not accepted within {entry.within} seconds",
             "is the coordination server up, and does it know this device? run again",
         )
+
+
+def _await_state(host: Any, *states: str, within: int) -> bool:
+    """Wait until tailscaled is in one of these states; whether it came to that."""
+    wanted = "\\|".join(states)
+    script = (
+        f'tries=0; until {STATUS} 2>/dev/null | grep -q \'"BackendState": *"\\({wanted}\\)"\'; do '
+        f"tries=$((tries + 1)); [ $tries -le {within} ] || exit 1; sleep 1; done"
+    )
+    worked, _ = host.connector.run_shell_command(script, _timeout=2 * within + 30)
+    return bool(worked)
 
 
 def _up(host: Any, entry: Entry, key: Secret) -> str:

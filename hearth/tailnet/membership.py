@@ -14,6 +14,10 @@ from hearth.tailnet.model import Api
 
 STATUS: Final = "tailscale status --json --peers=false"
 PREFS: Final = "tailscale debug prefs"
+# Until the server has answered a tailscaled that was just started, as if it had never joined (ipn/ipnlocal,
+# nextState). Who takes that for "not in" joins a machine that is in, and forgets its device for that.
+UNDECIDED: Final = "NoState"
+OUT: Final = ("NeedsLogin", "NeedsMachineAuth")
 IN: Final = ("Running", "Starting", "Stopped")  # ipn.State of tailscale.com: its node key was accepted
 
 
@@ -47,14 +51,14 @@ class Membership:
     """How a machine stands in the tailnet.
 
     Args:
-        backend: tailscaled's state: "NoState" where it does not run, "NeedsLogin", "Running", ...
+        backend: tailscaled's state: UNDECIDED, also where it does not run, "NeedsLogin", "Running", ...
         name: its MagicDNS name, without the dot at the end; empty before it joined.
         carries: the networks that it may carry for others, as the server approved them.
         server: the coordination server that it is told to use.
         settings: its flags, as `Settings.flags` has them.
     """
 
-    backend: str = "NoState"
+    backend: str = UNDECIDED
     name: str = ""
     carries: tuple[str, ...] = ()
     server: str = ""
@@ -87,7 +91,7 @@ def membership(text: str) -> Membership:
         bool(prefs.get("RunSSH")),
     )
     return Membership(
-        str(status.get("BackendState") or "NoState"),
+        str(status.get("BackendState") or UNDECIDED),
         str(own.get("DNSName") or "").rstrip("."),
         tuple(own.get("AllowedIPs") or ()),
         str(prefs.get("ControlURL") or ""),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hearth.errors import HearthError
 from hearth.secrets import Secret
-from hearth.tailnet.membership import Entry, Membership, differing, membership, wrong
+from hearth.tailnet.membership import UNDECIDED, Entry, Membership, differing, membership, wrong
 
 if TYPE_CHECKING:
     from hearth.node_ssh import Runner
@@ -76,7 +76,7 @@ def unprepared(there: Standing, wanted: Wanted) -> bool:
     else:
         name, address = wanted.host
         known = there.hosts == f"{address} {name}" or (not there.hosts and there.resolves)
-    return not (there.installed and there.now.backend != "NoState" and trusted and known)
+    return not (there.installed and there.now.backend != UNDECIDED and trusted and known)
 
 
 def unjoined(there: Standing, wanted: Wanted) -> bool:

@@ -15,6 +15,7 @@ from ops_kit import Absent, preparing
 from role_kit import PROJECT, FakeRun, dual, fleet, group_data, guest
 
 from hearth import run as runs
+from hearth.deploy import node_tailnet
 from hearth.errors import HearthError
 from hearth.fleet.model import Fleet, Guest, Tailnet
 from hearth.ops import tailscale
@@ -324,6 +325,24 @@ def test_a_restored_identity_that_is_not_accepted_is_a_failure_and_stays(
     assert not tailscale._join(None, machine, replace(ENTRY, within=2))
     assert "restored identity" in " ".join(machine.said)
     assert server.asked == []
+
+
+def test_one_that_was_just_started_is_asked_again_before_it_is_joined_again(
+    server: Server, tmp_path: Path
+) -> None:
+    """Its authority was changed: tailscaled starts anew, and does not know yet that it is in."""
+    server.there = [Device("1", "comms", "comms", tags=("tag:hearth",), online=True)]
+    machine = Restored(server, tmp_path, after=2)
+    assert join(machine), machine.said
+    assert server.asked == [], "its device is not forgotten, no key is made"
+
+
+def test_a_node_that_was_just_started_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_tailnet.time, "sleep", lambda _: None)
+    told = iter([Membership(), Membership(), Membership("Running")])
+    assert node_tailnet._decided(lambda: next(told), 60).joined
+    assert node_tailnet._decided(lambda: Membership("NeedsLogin"), 60).backend == "NeedsLogin"
+    assert not node_tailnet._decided(Membership, 0).joined
 
 
 # ------------------------------------------------------------------ the role
