@@ -142,7 +142,7 @@ def test_one_whose_secret_is_lost_is_revoked_and_made_anew(it: StandIn, set_up: 
 
 
 def test_one_that_is_listed_and_refused_is_made_anew(it: StandIn, set_up: Home, store: Memory) -> None:
-    """Home Assistant signs each with a key of its own: after a backup was put back an old one may not hold."""
+    """Each is signed with a key of its own: after a backup was put back the one that we keep may not hold."""
     kept = "home-assistant/token/mcp-hub-comms"
     store.saved[kept] += "x"
     mended(TOKENS, set_up)
