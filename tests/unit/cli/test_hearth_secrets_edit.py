@@ -56,7 +56,7 @@ def test_refused_without_showing_it(text: str) -> None:
 
 @pytest.fixture
 def editor(project: Path) -> Callable[[str], dict[str, str]]:
-    """Make an editor of a shell script; it also notes the file's path who can read its folder, and on what it is."""
+    """Make an editor of a shell script; it notes the file's path, its folder's mode, and on what it lies."""
 
     def make(script: str) -> dict[str, str]:
         path = project / "editor"
