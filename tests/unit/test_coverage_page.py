@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
-REFERENCE = re.compile(r"((?:unit|api|twin|verify|live)/[\w/]+\.py)?(?:::(test_\w+))?")
+REFERENCE = re.compile(r"((?:unit|api|twin|verify|live)/[\w/]+\.py)?(?:::((?:Test\w+::)?test_\w+))?")
 
 
 def references() -> list[tuple[str, str]]:
@@ -22,11 +24,21 @@ def references() -> list[tuple[str, str]]:
     return found
 
 
+@cache
+def names_in(file: str) -> frozenset[str]:
+    """A file's tests as pytest takes them after `FILE::`: those of a class with its name before."""
+    found = set()
+    for node in ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8")).body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        before = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        found |= {before + each.name for each in inner if isinstance(each, ast.FunctionDef)}
+    return frozenset(found)
+
+
 @pytest.mark.parametrize(("file", "test"), sorted(set(references())))
 def test_it_exists(file: str, test: str) -> None:
-    path = ROOT / "tests" / file
-    assert path.is_file(), f"{file} does not exist"
-    assert not test or f"def {test}(" in path.read_text(encoding="utf-8"), f"{file} has no {test}"
+    assert (ROOT / "tests" / file).is_file(), f"{file} does not exist"
+    assert not test or test in names_in(file), f"{file} has no {test}"
 
 
 def test_there_are_references() -> None:

@@ -85,6 +85,7 @@ def test_made_changed_and_removed_while_others_stay(home: Home, pve: Pve) -> Non
         {"notes-template": "mine"},
         {"storage": "local-lvm"},
         {"comment": "mine"},
+        {"exclude": "136"},  # another selection beside ours
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -190,9 +190,9 @@ def state(folder: Path, text: str) -> dict[str, Any]:
     return {"name": f"{folder.name}-0", "role": folder.name, "path": str(folder)}
 
 
-def damage(folder: Path) -> None:
-    """Flip a byte in every pack of a repository: what a failing disk does."""
-    for pack in (folder / "data").rglob("*"):
+def damage(place: Path) -> None:
+    """Flip a byte in a pack, or in every pack of a repository: what a failing disk does."""
+    for pack in [place] if place.is_file() else (place / "data").rglob("*"):
         if pack.is_file():
             pack.chmod(0o600)
             content = bytearray(pack.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -257,10 +258,13 @@ def test_over_sftp_with_the_key_and_host_key_that_were_given(home: Home) -> None
 
 @pytest.mark.slow
 def test_a_copy_that_is_damaged_is_noticed(home: Home) -> None:
+    (home.folder / "fleet" / "large").write_bytes(os.urandom(2 << 20))
     assert home.keeper().collect() == []
     keeper = home.keeper(elsewhere(home))
     assert keeper.copy() == []
-    damage(home.folder / "elsewhere")
+    packs = [path for path in (home.folder / "elsewhere" / "data").rglob("*") if path.is_file()]
+    damage(max(packs, key=lambda pack: pack.stat().st_size))
+    keeper.remote.run("check")  # finds nothing: without a word it reads no data
     (problem,) = keeper.check()
     assert "damaged" in problem
     assert home.metrics("hearth_backup_check.prom")['hearth_backup_ok{job="check"}'] == 0

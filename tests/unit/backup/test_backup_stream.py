@@ -286,6 +286,7 @@ def other_tar(**members: bytes) -> bytes:
     [
         (b"", "breaks off"),
         (b"sudo: a password is required\n", "breaks off, or is no stream"),
+        (other_tar(), "before its manifest"),
         (other_tar(**{"../../etc/passwd": b"x"}), "no chunk"),
         (other_tar(**{"greeter-0/00000001": b"x"}), "missing"),
         (other_tar(**{MANIFEST: b"{}"}), "damaged"),

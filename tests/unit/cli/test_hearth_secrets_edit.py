@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hearth.cli.editing import MEMORY, as_text, compare
+from hearth.cli.editing import as_text, compare
 from hearth.errors import HearthError
 
 Hearth = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -34,6 +34,11 @@ def test_every_value_survives() -> None:
     assert (dict(wanted.put), wanted.removed) == ({}, ())
 
 
+@pytest.mark.parametrize("typed", ["0123", "no", "1_000", "2026-01-01", "1e3", "null", "~"])
+def test_what_is_typed_without_quotes_is_taken_as_it_stands(typed: str) -> None:
+    assert dict(compare({}, f"pin: {typed}\n").put) == {"pin": typed}
+
+
 def test_changed_added_and_removed() -> None:
     wanted = compare({"a": "1", "b": "2"}, "a: 3\nmqtt/new: '4'\n")
     assert dict(wanted.put) == {"a": "3", "mqtt/new": "4"}
@@ -51,12 +56,13 @@ def test_refused_without_showing_it(text: str) -> None:
 
 @pytest.fixture
 def editor(project: Path) -> Callable[[str], dict[str, str]]:
-    """Make an editor of a shell script; it also notes the file's path and who can read its folder."""
+    """Make an editor of a shell script; it notes the file's path, its folder's mode, and on what it lies."""
 
     def make(script: str) -> dict[str, str]:
         path = project / "editor"
         path.write_text(
-            f'#!/bin/sh\necho "$1" > {project}/where\nstat -c %a "${{1%/*}}" >> {project}/where\n{script}'
+            f'#!/bin/sh\necho "$1" > {project}/where\nstat -c %a "${{1%/*}}" >> {project}/where\n'
+            f'stat -f -c %T "$1" >> {project}/where\n{script}'
         )
         path.chmod(0o755)
         return {"VISUAL": str(path), "EDITOR": str(path)}
@@ -74,9 +80,9 @@ def test_edit(hearth: Hearth, project: Path, editor: Callable[[str], dict[str, s
     assert hearth("secrets", "show", "mqtt/kitchen").stdout == "canary-new\n"
     assert hearth("secrets", "show", "added").stdout == "canary-added\n"
     assert hearth("secrets", "show", "gone").returncode == 1
-    where, mode = (project / "where").read_text().splitlines()
-    assert Path(where).is_relative_to(MEMORY)
+    where, mode, kind = (project / "where").read_text().splitlines()
     assert mode == "700"
+    assert kind == "tmpfs", "no disk has it"
     assert not Path(where).parent.exists()
 
 

@@ -141,6 +141,14 @@ def test_one_whose_secret_is_lost_is_revoked_and_made_anew(it: StandIn, set_up: 
     assert others.items() <= store.saved.items(), "the others stay as they are"
 
 
+def test_one_that_is_listed_and_refused_is_made_anew(it: StandIn, set_up: Home, store: Memory) -> None:
+    """Each is signed with a key of its own: after a backup was put back the one that we keep may not hold."""
+    kept = "home-assistant/token/mcp-hub-comms"
+    store.saved[kept] += "x"
+    mended(TOKENS, set_up)
+    assert it.knows(store.saved[kept])
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_kill_between_making_and_keeping_loses_nothing_for_good(
     it: StandIn, home: Home, store: Memory, client: str, monkeypatch: pytest.MonkeyPatch

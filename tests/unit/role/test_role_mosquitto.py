@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from broker_kit import Broker, Mqtt, RefusedError, a_broker, a_run, broker_files
@@ -86,13 +87,29 @@ def test_another_authority_is_not_believed(broker: Broker) -> None:
         Mqtt("localhost", broker.tls_port, "lamp", broker.password("lamp"), other)
 
 
-def test_tls_below_1_2_is_refused(broker: Broker) -> None:
-    old = broker.context()
-    old.set_ciphers("ALL:@SECLEVEL=0")
-    old.minimum_version = ssl.TLSVersion.TLSv1
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(OSError, match=r"(?i)protocol|alert|version|eof"):
-        Mqtt("localhost", broker.tls_port, "lamp", broker.password("lamp"), old)
+LAX = """
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = lax
+[lax]
+CipherString = DEFAULT:@SECLEVEL=0
+MinProtocol = TLSv1
+"""
+
+
+def test_tls_below_1_2_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the broker's own settings: this one's OpenSSL would take it."""
+    (tmp_path / "openssl.cnf").write_text(LAX)
+    monkeypatch.setenv("OPENSSL_CONF", str(tmp_path / "openssl.cnf"))
+    with a_broker() as broker:
+        old = broker.context()
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises(ssl.SSLError, match="alert protocol version"):
+            Mqtt("localhost", broker.tls_port, "lamp", broker.password("lamp"), old)
 
 
 def test_the_verifier_may_use_its_own_topics_only(broker: Broker) -> None:

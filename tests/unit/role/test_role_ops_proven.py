@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ops_kit import preparing
+from pyinfra.api.command import FileUploadCommand, FunctionCommand
 
 from hearth.ops import proven, ssh
 from hearth.ops.files import File
@@ -204,3 +206,25 @@ def test_only_a_new_login_proves(guest: Guest, proves: bool | None) -> None:
     host = Line(proves)
     assert proven._prove(None, host, guest.risky("new")) is (proves is True)
     assert host.ran == ([] if proves else ["systemctl start hearth-thing-rollback.service"])
+
+
+def carried_out(guest: Guest, content: str) -> int:
+    """Do what the operation yields; how many steps it were."""
+    with preparing():
+        steps = list(proven.change(guest.risky(content), 60))
+    for step in steps:
+        if isinstance(step, FileUploadCommand):
+            Path(step.dest).write_text(step.src.getvalue())
+        elif isinstance(step, FunctionCommand):
+            assert step.function(None, Line(True), *step.args)
+        else:
+            assert guest.sh(step.get_raw_value()).returncode == 0
+    return len(steps)
+
+
+def test_what_a_login_proves_stays_and_a_second_run_is_silent(guest: Guest) -> None:
+    assert carried_out(guest, "new\n") > 0
+    assert "systemctl stop hearth-thing-rollback.timer" in guest.told
+    guest.undo()
+    assert guest.file.read_text() == "new\n"
+    assert carried_out(guest, "new\n") == 0

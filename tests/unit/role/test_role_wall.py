@@ -167,9 +167,9 @@ def test_what_the_guest_asks_for_is_answered_and_loopback_is_free(sides: Callabl
 
 # A router's advertisement of 2001:db8:5::/64, RFC 4861, 4.2 and 4.6.2; the kernel adds the checksum.
 ADVERTISE = """
-import socket, struct
+import socket, struct, sys
 raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, int(sys.argv[1]))
 raw.bind(socket.getaddrinfo("fe80::77%eth0", 0)[0][4])
 body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
 body += struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0)
@@ -182,13 +182,27 @@ def test_a_router_is_heard(sides: Callable[..., TwoSides]) -> None:
     both = sides("bare")
     both.nft(rules("bare").text)
     both.run("ip", "-6", "addr", "add", "fe80::150/64", "dev", "eth0", "nodad")
-    assert both.run(sys.executable, "-c", ADVERTISE, outside=True).stderr == ""
+    assert both.run(sys.executable, "-c", ADVERTISE, "255", outside=True).stderr == ""
     for _ in range(50):
         if "2001:db8:5:" in both.run("ip", "-6", "addr", "show", "dev", "eth0").stdout:
             break
         time.sleep(0.1)
     else:
         pytest.fail("no address from the advertised prefix")
+
+
+@pytest.mark.parametrize(("hops", "refused"), [(255, 0), (64, 1)])
+def test_only_a_router_of_the_link_advertises(
+    hops: int, refused: int, sides: Callable[..., TwoSides]
+) -> None:
+    """The kernel would drop the other one too (RFC 4861, 6.1.2): so what the wall lets through is counted."""
+    both = sides("bare")
+    both.nft(rules("bare").text)
+    both.nft("add rule inet hearth input icmpv6 type nd-router-advert counter")  # the last one
+    both.run("ip", "-6", "addr", "add", "fe80::150/64", "dev", "eth0", "nodad")
+    assert both.run(sys.executable, "-c", ADVERTISE, str(hops), outside=True).stderr == ""
+    time.sleep(0.3)
+    assert f"counter packets {refused} " in both.run("nft", "list", "ruleset").stdout
 
 
 @pytest.mark.parametrize("given", ["dhcp", "fixed"])
@@ -234,6 +248,8 @@ def test_what_is_refused_is_logged_where_wanted(level: str, sides: Callable[...,
     both.nft(rules("bare", wall_log_level=level, wall_log_rate=7).text)
     assert ("limit rate 7/minute" in both.listed()) == (level != "nolog")
     assert ('log prefix "hearth-wall: "' in both.listed()) == (level != "nolog")
+    # nft does not say its default, "warn".
+    assert (f"level {level}" in both.listed()) == (level not in ("nolog", "warning"))
 
 
 @pytest.mark.parametrize(
