@@ -6,9 +6,12 @@ import re
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.twin.handle import until
 from tests.twin.home_kit import Home
 
+pytestmark = pytest.mark.slow  # two minutes, most of them waiting: for `make test-all`
 GUEST = "mqtt-standby"
 VMID = 138
 STARTING = "--> Starting operation: "
