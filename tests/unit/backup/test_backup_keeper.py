@@ -118,11 +118,11 @@ def test_a_stream_that_breaks_off_leaves_what_was_there(home: Home) -> None:
 
 def test_a_guest_that_takes_too_long(home: Home) -> None:
     guest = home.guests["comms"]
-    guest.keeps(state(guest.root / "greeter", "x") | {"dump": "echo begun; sleep 60"})
+    guest.keeps(state(guest.root / "greeter", "x") | {"dump": "echo begun; sleep 300"})
     began = time.monotonic()
-    (problem,) = home.keeper(seconds=2).collect()
-    assert "longer than 2 seconds" in problem
-    assert time.monotonic() - began < 30
+    (problem,) = home.keeper(seconds=8).collect()  # time for the others' logins on a busy machine
+    assert "longer than 8 seconds" in problem
+    assert time.monotonic() - began < 240
 
 
 @pytest.mark.slow
