@@ -113,9 +113,8 @@ def fleet() -> dict[str, Any]:
     guests = {name: {"kind": "lxc", **keys} for name, keys in GUESTS.items()}
     content["defaults"]["restart"] = "allowed"
     content["nodes"][NODE]["tailnet"] = True
-    del content[
-        "firewall"
-    ]  # another kit's business, as the guests' own walls are: here the policy is the wall
+    # Another kit's business, as the guests' own walls are: here the tailnet's policy is the wall.
+    del content["firewall"]
     return {**content, "tailnet": {"domain": DOMAIN}, "guests": guests}
 
 

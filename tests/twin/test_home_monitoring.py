@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.twin.handle import until
 from tests.twin.home_kit import WHOLE, Home
-from tests.twin.trouble_kit import ALERTS, Phone, Troubles, wait
+from tests.twin.trouble_kit import ALERTS, PATIENCE, Phone, Troubles
 
 pytestmark = pytest.mark.long
 JOURNALS = "/var/log/journal/remote"
@@ -57,10 +58,10 @@ def test_a_guest_that_is_down_is_one_message(troubles: Troubles) -> None:
 def test_a_bridge_that_is_down_is_told_and_its_return_too(home: Home, phone: Phone) -> None:
     home.said("comms", "systemctl stop zigbee2mqtt.service")
     try:
-        wait(lambda: phone.told("ZigbeeDown"))
+        until(lambda: phone.told("ZigbeeDown"), PATIENCE)
     finally:
         home.said("comms", "systemctl start zigbee2mqtt.service")
-    wait(lambda: phone.told("over:", "ZigbeeDown"))
+    until(lambda: phone.told("over:", "ZigbeeDown"), PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +72,10 @@ def test_dead_monitoring_is_told_by_another_guest_and_so_is_its_return(
 ) -> None:
     home.said("monitoring", f"systemctl stop {unit}")
     try:
-        wait(lambda: phone.told("Monitoring is dead"))
+        until(lambda: phone.told("Monitoring is dead"), PATIENCE)
     finally:
         home.said("monitoring", f"systemctl start {unit}")
-    wait(lambda: phone.told("monitoring is back"))
+    until(lambda: phone.told("monitoring is back"), PATIENCE)
 
 
 def central(home: Home, word: str) -> int:
@@ -90,7 +91,7 @@ def test_a_restarted_log_server_loses_nothing(home: Home) -> None:
         home.said("comms", f"for i in $(seq 500); do echo {word}-$i; done | systemd-cat -t hearth-verify")
     finally:
         home.said("monitoring", "systemctl start journal-central.service journal-gate.service")
-    wait(lambda: central(home, word) >= 500, 120)
+    until(lambda: central(home, word) >= 500, 120)
 
 
 def test_debug_level_ends_by_itself(home: Home) -> None:
@@ -101,6 +102,6 @@ def test_debug_level_ends_by_itself(home: Home) -> None:
     before = home.said("comms", f"sha256sum {settings}")
     home.deploy("--limit", "comms", "--data", f"log_debug={data}").went_well()
     assert "log_type debug" in home.said("comms", f"cat {settings}")
-    wait(lambda: home.said("comms", f"sha256sum {settings}") == before, 300)
-    wait(lambda: home.ends("comms", "ls /etc/systemd/system | grep -q hearth-calm") != 0, 30)
+    until(lambda: home.said("comms", f"sha256sum {settings}") == before, 300)
+    until(lambda: home.ends("comms", "ls /etc/systemd/system | grep -q hearth-calm") != 0, 30)
     home.deploy("--limit", "comms").silent()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from secrets import token_hex
 
 import pytest
@@ -28,11 +28,6 @@ def ask(home: Home, guest: str, query: str) -> str:
     return home.said(guest, f'cd / && runuser -u postgres -- psql -XqAt -d postgres -c "{query}"').strip()
 
 
-def wait(holds: Callable[[], bool], patience: float) -> None:
-    """Wait until something holds; `until` takes any answer but None."""
-    until(lambda: True if holds() else None, patience)
-
-
 def process(home: Home, guest: str) -> str:
     """The server's process."""
     return home.said(guest, f"systemctl show -p MainPID --value {UNIT}").strip()
@@ -53,8 +48,8 @@ def streams(home: Home, replica: str = REPLICA) -> bool:
 def arrives(home: Home, source: str = PRIMARY, replica: str = REPLICA) -> None:
     """Wait until the replica has what its primary writes now."""
     written = ask(home, source, "SELECT pg_logical_emit_message(true, 'hearth-verify', '')")
-    wait(lambda: streams(home, replica), 60)
-    wait(lambda: ask(home, replica, f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t", 30)
+    until(lambda: streams(home, replica), 60)
+    until(lambda: ask(home, replica, f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t", 30)
 
 
 @pytest.fixture
@@ -160,8 +155,8 @@ def test_a_killed_primary_comes_back_by_itself_and_the_replica_follows(home: Hom
     before = process(home, PRIMARY)
     home.said(PRIMARY, f"systemctl kill -s KILL {UNIT}")
     assert ask(home, REPLICA, "SELECT count(*) > 0 FROM pg_database") == "t"
-    wait(lambda: process(home, PRIMARY) not in ("0", before), 30)
-    wait(lambda: home.ends(PRIMARY, f"systemctl is-active {UNIT}") == 0, 30)
+    until(lambda: process(home, PRIMARY) not in ("0", before), 30)
+    until(lambda: home.ends(PRIMARY, f"systemctl is-active {UNIT}") == 0, 30)
     arrives(home)
 
 
@@ -171,10 +166,10 @@ def test_a_replica_serves_reads_while_the_primarys_guest_is_gone_and_follows_aga
     assert ask(home, REPLICA, "SELECT count(*) > 0 FROM pg_database") == "t"
     home.task("POST", REPLICA, "/status/stop")  # boots first, and waits for its primary
     home.task("POST", REPLICA, "/status/start")
-    wait(lambda: home.ends(REPLICA, f"systemctl is-active {UNIT}") == 0, 60)
+    until(lambda: home.ends(REPLICA, f"systemctl is-active {UNIT}") == 0, 60)
     assert ask(home, REPLICA, "SELECT count(*) > 0 FROM pg_database") == "t"
     home.task("POST", PRIMARY, "/status/start")
-    wait(lambda: home.ends(PRIMARY, f"systemctl is-active {UNIT}") == 0, 60)
+    until(lambda: home.ends(PRIMARY, f"systemctl is-active {UNIT}") == 0, 60)
     arrives(home)
     before = [process(home, guest) for guest in (PRIMARY, REPLICA)]
     deploy(home).went_well()
@@ -236,7 +231,7 @@ def test_a_promotion_and_the_way_back(home: Home) -> None:
     assert ask(home, REPLICA, "SELECT pg_is_in_recovery()") == "f"
 
     home.task("POST", PRIMARY, "/status/start")
-    wait(lambda: home.ends(PRIMARY, "systemctl is-system-running --wait >/dev/null; true") == 0, 60)
+    until(lambda: home.ends(PRIMARY, "systemctl is-system-running --wait >/dev/null; true") == 0, 60)
     assert home.ends(PRIMARY, f"systemctl is-active {UNIT}") != 0, "an old primary starts beside the new one"
 
     # group_data still has the old one.

@@ -10,17 +10,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import httpx
 
-from tests.twin.handle import until
 from tests.twin.home_kit import Home
 from tests.twin.test_home_zigbee2mqtt import Zigbee
 
 PATIENCE = 1200.0  # seconds: the longest that a cause has to last, and what grouping adds
 TEXTFILES = "/var/lib/prometheus/node-exporter"
-
-
-def wait(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Wait until something holds, or fail the test."""
-    until(lambda: True if holds() else None, patience)
 
 
 class Phone:
