@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
+from patience import missing_none
 from sandbox import assert_confined
 from under_test import UnderTest
 
@@ -28,16 +28,12 @@ def test_all_that_tells_something_is_asked_and_answers(
     under_test: UnderTest, guest: Guest, host: Any
 ) -> None:
     wanted = {(each.job, each.guest) for each in scrapes(under_test.fleet, under_test.roles)}
-    end = time.monotonic() + PATIENCE
-    while True:
-        found = {
-            (row["metric"]["job"], row["metric"]["guest"])
-            for row in asked(under_test, guest, host, "up == 1")
-        }
-        if wanted <= found:
-            return
-        assert time.monotonic() < end, wanted - found
-        time.sleep(3)
+
+    def found() -> set[tuple[str, str]]:
+        rows = [row["metric"] for row in asked(under_test, guest, host, "up == 1")]
+        return {(row["job"], row["guest"]) for row in rows}
+
+    missing_none(found, wanted, PATIENCE)
 
 
 def test_all_ports_are_probed_and_answer(under_test: UnderTest, guest: Guest, host: Any) -> None:
@@ -46,14 +42,12 @@ def test_all_ports_are_probed_and_answer(under_test: UnderTest, guest: Guest, ho
         for each in probes(under_test.fleet, under_test.roles)
         if each.service != "ping"
     }
-    end = time.monotonic() + PATIENCE
-    while True:
+
+    def found() -> set[tuple[str, str, str]]:
         rows = [row["metric"] for row in asked(under_test, guest, host, "probe_success == 1")]
-        found = {(row["guest"], row["service"], row["way"]) for row in rows}
-        if wanted <= found:
-            return
-        assert time.monotonic() < end, wanted - found
-        time.sleep(3)
+        return {(row["guest"], row["service"], row["way"]) for row in rows}
+
+    missing_none(found, wanted, PATIENCE)
 
 
 def test_its_rules_are_evaluated(under_test: UnderTest, guest: Guest, host: Any) -> None:
