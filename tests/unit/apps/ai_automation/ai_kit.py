@@ -191,8 +191,8 @@ class Home:
             "clients": [
                 {"name": n, "token_sha256": hashes(n, t), "scopes": SCOPES[n]} for n, t in TOKENS.items()
             ],
-            "home_assistant": {"url": assistant.url, "timeout": 5},
-            "mcp_hub": {"url": hub.url, "timeout": 5},
+            "home_assistant": {"url": assistant.url, "timeout": WAIT},
+            "mcp_hub": {"url": hub.url, "timeout": WAIT},
             "limits": {"stop_seconds": 3, "probe_seconds": 1},
         }
         self.secrets = dict(SECRETS)
@@ -203,8 +203,9 @@ class Home:
             mqtt |= {"port": broker.tls_port, "ca_file": str(broker.certificate)}
         self.config["mqtt"] = mqtt
 
-    def with_model(self, chat: Peer) -> None:
-        self.config["model"] = {"enabled": True, "url": f"{chat.url}/v1", "model": "tiny", "timeout": 2}
+    def with_model(self, chat: Peer, timeout: float = WAIT) -> None:
+        model = {"enabled": True, "url": f"{chat.url}/v1", "model": "tiny", "timeout": timeout}
+        self.config["model"] = model
 
     def write(self, *automations: dict[str, Any]) -> None:
         self.write_rules(yaml.safe_dump({"automations": list(automations)}, sort_keys=False))

@@ -60,7 +60,6 @@ def standing(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Iterator
     """One service for a module's tests that need no other rules: calls of a light, of a tool."""
     with Peer() as assistant, Peer() as hub:
         home = Home(tmp_path_factory.mktemp("standing"), python, assistant, hub)
-        home.config["home_assistant"]["timeout"] = 0.4
         home.config["limits"]["streams"] = 4
         try:
             yield Standing(home, assistant, hub)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ai_kit import LIGHT, SECRETS, Standing, rule
+from ai_kit import LIGHT, SECRETS, Home, Standing, rule
 from ai_peers import COMPLETIONS, Answer, Peer, chat_peer, chooses, says
 
 ALLOWED = [
@@ -158,9 +158,11 @@ def test_a_model_may_decline_where_the_rule_says_so(served: Standing, chat: Peer
     assert served.assistant.calls() == []
 
 
-def test_a_slow_model_is_not_waited_for(served: Standing, chat: Peer) -> None:
+def test_a_slow_model_is_not_waited_for(home: Home, chat: Peer) -> None:
+    home.with_model(chat, timeout=2)
+    home.serve(*RULES)
     chat.answers[COMPLETIONS] = [Answer(after=2.5), chooses(("dim", {"level": 9}))]
-    run = served.home.run("one")
+    run = home.run("one")
     assert (run["state"], run["actions"][0]["attempts"]) == ("succeeded", 3)  # asked twice, done once
 
 
