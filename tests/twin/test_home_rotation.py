@@ -233,7 +233,8 @@ def devices(rota: Rota, tmp_path: Path) -> Iterator[Path]:
         for what in ("read", "publish")
     ]
     try:
-        until((tmp_path / "read").exists, PATIENCE)
+        read = tmp_path / "read"
+        until(lambda: read.exists() and read.stat().st_size > 0, PATIENCE)
         yield tmp_path
     finally:
         for process in processes:

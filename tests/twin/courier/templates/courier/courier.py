@@ -1,5 +1,7 @@
 """Publishes numbers over MQTT with QoS 1 and notes what was acknowledged; or notes what it reads.
 
+Whoever publishes waits for the file `read` beside its own: nobody keeps a message before somebody subscribes.
+
 courier.py publish|read HOST TOPIC FILE, with MQTT_USER, MQTT_PASSWORD and MQTT_CA in the environment.
 FILE.gone gets a line for every connection that was lost.
 """
@@ -31,6 +33,8 @@ class Courier:
 
     def publish(self):
         self.client.on_publish = lambda client, data, mid: self.acknowledged.add(mid)
+        while not self.file.with_name("read").exists():
+            time.sleep(0.05)
         self.client.loop_start()
         before = self.file.read_text().split() if self.file.exists() else []
         number = int(before[-1]) if before else 0
@@ -44,6 +48,7 @@ class Courier:
 
     def read(self):
         self.client.on_connect = lambda *_: self.client.subscribe(self.topic, qos=1)
+        self.client.on_subscribe = lambda *_: self.file.touch()
         self.client.on_message = lambda client, data, message: self.note(self.file, message.payload.decode())
         self.client.loop_forever(retry_first_connection=True)
 
