@@ -42,6 +42,7 @@ class Bridge:
         self.memory: Memory = load(state)
         self.inbox: queue.Queue[Heard] = queue.Queue()
         self.links: dict[str, Link] = {}
+        self.heard: dict[str, str] = {}  # topic -> where it was said while the other broker was away
         self.unmarked = False
         self.unsure: deque[tuple[Any, str, Digest]] = deque()  # sent, but not confirmed by the broker yet
         self.pending: list[tuple[str, int, Any]] = []  # marks, likewise
@@ -49,27 +50,83 @@ class Bridge:
 
     def serve(self) -> None:
         """Bring both to one state, then pass on what happens. Raises ApartError when one is lost."""
-        self.inbox = queue.Queue()
         self.pending = []
         self.unsure.clear()
-        with contextlib.ExitStack() as stack:
-            self.links = {
-                place.side: stack.enter_context(Link(place, self.guest, self.inbox)) for place in self.places
-            }
-            stack.callback(self.keep)
+        self.join()
+        try:
             self.agree()
             for link in self.links.values():
                 link.say("state", "1")
             self.pass_on()
+        except ApartError:
+            self.part()
+            raise
+        finally:
+            self.keep()
+
+    def join(self) -> None:
+        """Connect to each broker that is not; whoever is there is listened to. Raises ApartError."""
+        away = []
+        for place in self.places:
+            if place.side not in self.links:
+                try:
+                    self.links[place.side] = Link(place, self.guest, self.inbox).__enter__()
+                    self.links[place.side].retained()
+                except ApartError as error:
+                    away.append(error)
+        self.drop(lost=True)
+        if away:
+            raise away[0]
+
+    def part(self) -> None:
+        """Go on with the broker that is left; where neither is lost one is at fault: with none."""
+        if not any(link.lost for link in self.links.values()):
+            self.drop()
+        self.drop(lost=True)
+        for link in self.links.values():
+            link.say("state", "0")
+
+    def drop(self, lost: bool = False) -> None:
+        """Close the connections; `lost`: only those that are lost."""
+        for side, link in list(self.links.items()):
+            if link.lost or not lost:
+                del self.links[side]
+                link.__exit__()
+
+    def listen(self, seconds: float) -> None:
+        """Note what is said at one broker while the other is away."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                self.note(self.inbox.get(timeout=left))
+
+    def note(self, heard: Heard) -> None:
+        """Remember that something retained was said there last."""
+        if heard.message is not None and heard.message.retain and bridged(heard.message.topic):
+            self.heard[heard.message.topic] = heard.side
+
+    def catch_up(self) -> None:
+        """Note what waits in the inbox. Raises ApartError where it says that a broker is lost."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.note(self.inbox.get_nowait())
+        for side, link in self.links.items():
+            if link.lost:
+                raise ApartError(f"the {side} is gone")
 
     def agree(self) -> None:
         """Tell each broker what it lacks of the other's retained messages."""
+        for link in self.links.values():
+            link.gather()
+        self.catch_up()
         found = {side: link.retained() for side, link in self.links.items()}
         reverted = [self.reverted(side, found[side]) for side in SIDES]
         primary, standby = (
             {topic: payload for topic, payload in found[side].items() if bridged(topic)} for side in SIDES
         )
-        missing = dict(zip(SIDES, decide(self.memory, primary, standby, *reverted), strict=True))
+        missing = dict(
+            zip(SIDES, decide(self.memory, primary, standby, *reverted, heard=self.heard), strict=True)
+        )
         for side, messages in missing.items():
             for topic, payload in messages.items():
                 self.tell(side, topic, payload, qos=1, retain=True)
@@ -78,6 +135,7 @@ class Bridge:
         for topic in both - {*missing["primary"], *missing["standby"]}:
             self.memory.note(topic, digest(primary.get(topic)), now)
         self.settle()
+        self.heard.clear()
         counts = ", ".join(f"{len(messages)} for the {side}" for side, messages in missing.items())
         kept = sum(1 for topic in both if self.memory.agreed(topic))
         say(f"both brokers agree on {kept} retained messages; there were {counts}")
@@ -179,14 +237,16 @@ def main(settings: str, state: str) -> None:
     """Serve for ever; SIGTERM ends it, with the memory written."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     bridge = Bridge(json.loads(Path(settings).read_text()), Path(state))
-    while True:
-        try:
-            bridge.serve()
-        except ApartError as error:
-            if str(error) != bridge.told:
-                say(f"apart: {error}")
-            bridge.told = str(error)
-        time.sleep(AGAIN)
+    with contextlib.ExitStack() as stack:
+        stack.callback(bridge.drop)
+        while True:
+            try:
+                bridge.serve()
+            except ApartError as error:
+                if str(error) != bridge.told:
+                    say(f"apart: {error}")
+                bridge.told = str(error)
+            bridge.listen(AGAIN)
 
 
 def check(settings: str) -> None:

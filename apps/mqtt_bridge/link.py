@@ -97,6 +97,7 @@ class Link:
         self._gathered: dict[str, bytes] = {}
         self._end = ""
         self._whole = threading.Event()
+        self._turn = threading.Lock()  # whether a message is gathered or goes to the inbox
         self._client = _client(place.user)
         self._client.username_pw_set(place.user, place.password)
         if place.ca:
@@ -131,8 +132,14 @@ class Link:
         self._client.disconnect()
         self._client.loop_stop()
 
+    def gather(self) -> None:
+        """Begin to gather: until `retained` has ended, retained messages do not go to the inbox."""
+        with self._turn:
+            self._gathered = {}
+            self._whole.clear()
+
     def retained(self) -> dict[str, bytes]:
-        """What the broker retains, by topic; from then on every message goes to the inbox.
+        """What the broker retains, by topic, after `gather`; from then on every message goes to the inbox.
 
         The broker answers in order: what it retains comes before a message that we send ourselves afterwards.
         With QoS 0 the broker needs no answers meanwhile.
@@ -170,12 +177,13 @@ class Link:
             raise ApartError(f"{self.place.host}: the subscription is refused")
 
     def _hear(self, message: Any) -> None:
-        if message.topic == self._end:
-            self._whole.set()
-        elif not self._whole.is_set() and message.retain:
-            self._gathered[message.topic] = message.payload
-        else:
-            self.inbox.put(Heard(self.place.side, message))
+        with self._turn:
+            if message.topic == self._end:
+                self._whole.set()
+            elif not self._whole.is_set() and message.retain:
+                self._gathered[message.topic] = message.payload
+            elif not message.topic.startswith(f"{self.own}end/"):  # of an earlier time
+                self.inbox.put(Heard(self.place.side, message))
 
     def _lose(self) -> None:
         self.lost = True

@@ -15,7 +15,9 @@ from pathlib import Path
 REMEMBERED = 3600.0  # seconds; longer than any autosave interval that makes sense
 GONE = -1  # what a broker has not is older than anything that it could have
 NEW = 1 << 30  # what nobody has seen is newer than anything known
+HEARD = NEW + 1  # what was said while the other broker was away is newer than what that one brings along
 
+NOTHING: Mapping[str, str] = {}
 Digest = str | None  # None: nothing is retained
 
 
@@ -58,14 +60,17 @@ class Memory:
         entry.now = found
         return True
 
-    def rank(self, topic: str, found: Digest, reverted: bool) -> int:
+    def rank(self, topic: str, found: Digest, reverted: bool, heard: bool = False) -> int:
         """How new a broker's message is: the greater the newer.
 
         Args:
             topic: the topic.
             found: what the broker retains.
             reverted: the broker came back as it was some time ago.
+            heard: it was said there while the other broker was away.
         """
+        if heard and not reverted:
+            return HEARD
         entry = self.entries.get(topic, Entry())
         if found == entry.now:
             return len(entry.was)
@@ -120,10 +125,14 @@ def decide(
     standby: Mapping[str, bytes],
     primary_reverted: bool = False,
     standby_reverted: bool = False,
+    *,
+    heard: Mapping[str, str] = NOTHING,
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """What each broker must be told so that both retain the newest.
 
-    Who has what nobody has seen before wins; where both have, the primary. Empty payloads delete.
+    Who was told something while the other was away wins: what that one brings along is from before, like the
+    will of a client that has long been at the other. Then who has what nobody has seen before; where both
+    have, the primary. Empty payloads delete.
 
     Args:
         memory: what they last agreed on.
@@ -131,6 +140,7 @@ def decide(
         standby: the same.
         primary_reverted: it came back as it was some time ago.
         standby_reverted: the same.
+        heard: topic -> the side at which it was said while the other was away.
 
     Returns:
         For the primary and for the standby: topic -> payload.
@@ -141,8 +151,9 @@ def decide(
         here, there = primary.get(topic, b""), standby.get(topic, b"")
         if here == there:
             continue
-        newer = memory.rank(topic, digest(here), primary_reverted)
-        if newer >= memory.rank(topic, digest(there), standby_reverted):
+        at = heard.get(topic)
+        newer = memory.rank(topic, digest(here), primary_reverted, at == "primary")
+        if newer >= memory.rank(topic, digest(there), standby_reverted, at == "standby"):
             for_standby[topic] = here
         else:
             for_primary[topic] = there

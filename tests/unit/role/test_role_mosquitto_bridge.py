@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from bridge_kit import Bridge, a_bridge, a_pair, a_run, client, heard, keep, kept, kill, saved
+from bridge_kit import SERVICE, Bridge, a_bridge, a_pair, a_run, client, heard, keep, kept, kill, saved
 from broker_kit import Broker, RefusedError, a_broker
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from hearth.role.acl import VERIFIER
 
@@ -162,6 +164,47 @@ def test_the_standby_serves_alone_and_its_news_win_when_the_primary_is_back(
     primary.start()
     bridge.agreed_again()
     assert kept(primary) == kept(standby) == {"app/state": "meanwhile", "app/new": "new"}
+
+
+def test_what_was_said_at_the_standby_meanwhile_is_newer_than_what_the_primary_brings_along(
+    pair: tuple[Broker, Broker, Bridge],
+) -> None:
+    """A primary that is stopped publishes its clients' wills; they have gone to the standby long before."""
+    primary, standby, bridge = pair
+    keep(primary, "app/state", "online")
+    bridge.until(lambda: kept(standby) == {"app/state": "online"})
+    primary.stop()
+    bridge.until(lambda: "apart" in bridge.log)
+    keep(standby, "app/state", "online")
+    bridge.pause()
+    primary.start()
+    keep(primary, "app/state", "offline")
+    keep(primary, "app/other", "nobody else said anything of it")
+    bridge.go_on()
+    bridge.agreed_again()
+    wanted = {"app/state": "online", "app/other": "nobody else said anything of it"}
+    assert kept(primary) == kept(standby) == wanted
+    keep(primary, "app/state", "offline")
+    bridge.until(lambda: kept(standby) == {**wanted, "app/state": "offline"})
+
+
+def test_a_client_that_went_to_the_standby_stays_online(pair: tuple[Broker, Broker, Bridge]) -> None:
+    primary, standby, bridge = pair
+    device = Client(CallbackAPIVersion.VERSION2, "device")
+    device.username_pw_set(SERVICE, primary.password(SERVICE))
+    device.will_set("app/state", "offline", 1, retain=True)
+    device.connect("127.0.0.1", primary.plain_port)
+    device.loop_start()
+    keep(primary, "app/state", "online")
+    bridge.until(device.is_connected)
+    primary.stop()
+    device.disconnect()
+    device.loop_stop()
+    bridge.until(lambda: "apart" in bridge.log)
+    keep(standby, "app/state", "online")
+    primary.start()
+    bridge.agreed_again()
+    assert kept(primary) == kept(standby) == {"app/state": "online"}
 
 
 def test_an_old_state_of_the_standby_overwrites_nothing_at_a_primary_that_was_quicker(

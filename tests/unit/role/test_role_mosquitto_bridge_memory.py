@@ -71,6 +71,23 @@ def test_what_was_deleted_does_not_come_back_with_an_older_broker() -> None:
     assert outcome(agreed(b"1", b""), b"1", b"", primary_old=True) == b""
 
 
+@pytest.mark.parametrize(
+    ("side", "old", "wanted"),
+    [
+        ("standby", (False, False), b"on"),  # as it was when both agreed, but said again since
+        ("primary", (False, False), b"off"),
+        ("standby", (False, True), b"off"),  # it came back as before it was said
+    ],
+)
+def test_what_was_said_while_the_other_was_away_wins(
+    side: str, old: tuple[bool, bool], wanted: bytes
+) -> None:
+    for_primary, for_standby = decide(
+        agreed(b"on"), {"t": b"off"}, {"t": b"on"}, old[0], old[1], heard={"t": side}
+    )
+    assert for_primary.get("t", b"off") == for_standby.get("t", b"on") == wanted
+
+
 def test_of_two_that_came_back_older_the_less_old_wins() -> None:
     memory = agreed(b"1", b"2", b"3")
     assert outcome(memory, b"1", b"2", primary_old=True, standby_old=True) == b"2"
