@@ -127,11 +127,12 @@ class Bridge:
         missing = dict(
             zip(SIDES, decide(self.memory, primary, standby, *reverted, heard=self.heard), strict=True)
         )
+        now = time.time()
         for side, messages in missing.items():
             for topic, payload in messages.items():
+                self.memory.outdated(topic, digest(found[side].get(topic)), now)
                 self.tell(side, topic, payload, qos=1, retain=True)
         both = {*primary, *standby, *self.memory.entries}
-        now = time.time()
         for topic in both - {*missing["primary"], *missing["standby"]}:
             self.memory.note(topic, digest(primary.get(topic)), now)
         self.settle()

@@ -60,6 +60,12 @@ class Memory:
         entry.now = found
         return True
 
+    def outdated(self, topic: str, found: Digest, at: float) -> None:
+        """One of them retained this and is told something newer: it is known, should it come back so."""
+        entry = self.entries.setdefault(topic, Entry())
+        if found is not None and found != entry.now:
+            entry.was.append((at, found))
+
     def rank(self, topic: str, found: Digest, reverted: bool, heard: bool = False) -> int:
         """How new a broker's message is: the greater the newer.
 

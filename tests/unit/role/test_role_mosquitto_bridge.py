@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -204,6 +205,32 @@ def test_a_client_that_went_to_the_standby_stays_online(pair: tuple[Broker, Brok
     keep(standby, "app/state", "online")
     primary.start()
     bridge.agreed_again()
+    assert kept(primary) == kept(standby) == {"app/state": "online"}
+
+
+def test_a_will_that_was_overruled_does_not_come_back_with_a_power_cut(
+    pair: tuple[Broker, Broker, Bridge],
+) -> None:
+    """Since that will was saved, the broker saved nothing more."""
+    primary, standby, bridge = pair
+    keep(standby, "app/state", "online")
+    bridge.until(lambda: kept(primary) == {"app/state": "online"})
+    standby.stop()
+    bridge.until(lambda: "apart" in bridge.log)
+    keep(primary, "app/state", "online")
+    bridge.pause()
+    standby.start()
+    keep(standby, "app/state", "offline")
+    saved(standby)
+    bridge.go_on()
+    bridge.agreed_again()
+    assert kept(primary) == kept(standby) == {"app/state": "online"}
+    time.sleep(0.5)  # a mark
+    kill(standby)
+    bridge.stop()
+    standby.start()
+    assert kept(standby) == {"app/state": "offline"}
+    bridge.start()
     assert kept(primary) == kept(standby) == {"app/state": "online"}
 
 

@@ -88,6 +88,17 @@ def test_what_was_said_while_the_other_was_away_wins(
     assert for_primary.get("t", b"off") == for_standby.get("t", b"on") == wanted
 
 
+def test_what_lost_once_is_no_news_of_a_broker_that_came_back_older() -> None:
+    memory = agreed(b"on")
+    memory.outdated("t", digest(b"off"), 5.0)  # a will at the standby, overruled
+    memory.note("t", digest(b"on"), 6.0)
+    assert outcome(memory, b"on", b"off", standby_old=True) == b"on"
+    assert outcome(memory, b"off", b"on", primary_old=True) == b"on"
+    assert outcome(memory, b"on", b"off") == b"off", "said again meanwhile"
+    memory.outdated("t", None, 7.0)
+    assert outcome(memory, b"on", b"", standby_old=True) == b"on"
+
+
 def test_of_two_that_came_back_older_the_less_old_wins() -> None:
     memory = agreed(b"1", b"2", b"3")
     assert outcome(memory, b"1", b"2", primary_old=True, standby_old=True) == b"2"
