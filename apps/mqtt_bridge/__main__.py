@@ -18,7 +18,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mqtt_bridge.link import PATIENCE, ApartError, Heard, Link, Place, bridged, confirmed
+from mqtt_bridge.link import PATIENCE, UPDATES, ApartError, Heard, Link, Place, bridged, confirmed, uptime
 from mqtt_bridge.memory import Digest, Memory, decide, digest, load, save
 
 SIDES = ("primary", "standby")
@@ -43,6 +43,8 @@ class Bridge:
         self.inbox: queue.Queue[Heard] = queue.Queue()
         self.links: dict[str, Link] = {}
         self.heard: dict[str, str] = {}  # topic -> where it was said while the other broker was away
+        self.begun = False  # whether this process has brought them together yet
+        self.together = False
         self.unmarked = False
         self.unsure: deque[tuple[Any, str, Digest]] = deque()  # sent, but not confirmed by the broker yet
         self.pending: list[tuple[str, int, Any]] = []  # marks, likewise
@@ -80,6 +82,7 @@ class Bridge:
 
     def part(self) -> None:
         """Go on with the broker that is left; where neither is lost one is at fault: with none."""
+        self.together = False
         if not any(link.lost for link in self.links.values()):
             self.drop()
         self.drop(lost=True)
@@ -124,9 +127,15 @@ class Bridge:
         primary, standby = (
             {topic: payload for topic, payload in found[side].items() if bridged(topic)} for side in SIDES
         )
-        missing = dict(
-            zip(SIDES, decide(self.memory, primary, standby, *reverted, heard=self.heard), strict=True)
+        told = decide(
+            self.memory,
+            primary,
+            standby,
+            *reverted,
+            heard=self.heard,
+            standby_stopped=self.stopped_with_us(found["standby"]),
         )
+        missing = dict(zip(SIDES, told, strict=True))
         now = time.time()
         for side, messages in missing.items():
             for topic, payload in messages.items():
@@ -137,11 +146,21 @@ class Bridge:
             self.memory.note(topic, digest(primary.get(topic)), now)
         self.settle()
         self.heard.clear()
+        self.begun = self.together = True
         counts = ", ".join(f"{len(messages)} for the {side}" for side, messages in missing.items())
         kept = sum(1 for topic in both if self.memory.agreed(topic))
         say(f"both brokers agree on {kept} retained messages; there were {counts}")
         self.told = ""
         self.mark()
+
+    def stopped_with_us(self, standby: dict[str, bytes]) -> bool:
+        """True where the standby was stopped after we were, as with its guest: it had passed on its news."""
+        ran = uptime(standby)
+        if ran is None:
+            return False
+        before, began = self.memory.standby_began, time.time() - ran
+        self.memory.standby_began = began
+        return not self.begun and self.memory.together and 0 < before < began - UPDATES - 1
 
     def settle(self) -> None:
         """Wait until the brokers have what they were told. Raises ApartError when one does not say so."""
@@ -223,6 +242,7 @@ class Bridge:
         """Write the memory down."""
         self.confirm()
         self.memory.forget(time.time())
+        self.memory.together = self.together
         try:
             save(self.memory, self.state)
         except OSError as error:  # a full disk is no reason to part the brokers

@@ -16,6 +16,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 OWN = "hearth/bridge/"
+UPTIME = "$SYS/broker/uptime"  # mosquitto(8): "1234 seconds", retained
+UPDATES = 10.0  # seconds between two of them: mosquitto.conf(5), sys_interval
 VERIFY = "hearth/verify/"
 VERIFY_BRIDGED = "hearth/verify/bridged/"
 KEEPALIVE = 10  # seconds
@@ -150,6 +152,7 @@ class Link:
         """
         self._end = f"{self.own}end/{uuid.uuid4()}"
         self._subscribe(self._end, SubscribeOptions(qos=0))
+        self._subscribe(UPTIME, SubscribeOptions(qos=0, retainHandling=0))
         # No-local from the beginning: Mosquitto changes only the QoS of a subscription that it has.
         self._subscribe("#", SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=0))
         self._client.publish(self._end, b"", 0)
@@ -180,7 +183,7 @@ class Link:
         with self._turn:
             if message.topic == self._end:
                 self._whole.set()
-            elif not self._whole.is_set() and message.retain:
+            elif not self._whole.is_set() and (message.retain or message.topic == UPTIME):
                 self._gathered[message.topic] = message.payload
             elif not message.topic.startswith(f"{self.own}end/"):  # of an earlier time
                 self.inbox.put(Heard(self.place.side, message))
@@ -206,6 +209,12 @@ def confirmed(info: mqtt.MQTTMessageInfo) -> bool:
         return bool(info.is_published())
     except UNSENT:
         return False
+
+
+def uptime(retained: dict[str, bytes]) -> float | None:
+    """For how many seconds a broker has run, at most UPDATES too few; None where it does not say."""
+    word = retained.get(UPTIME, b"").split(b" ")[0]
+    return float(word) if word.isdigit() else None
 
 
 def carried(properties: Any) -> Properties | None:

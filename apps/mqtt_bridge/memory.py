@@ -40,11 +40,13 @@ class Entry:
 
 
 class Memory:
-    """Every topic's entry, and the last mark that each broker has confirmed."""
+    """Every topic's entry, the last mark that each broker has confirmed, and how things stood in the end."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.marks: dict[str, int] = {}
+        self.together = False
+        self.standby_began = 0.0  # seconds since 1970, at most UPDATES late; 0: not known
 
     def agreed(self, topic: str) -> Digest:
         """What both retained."""
@@ -66,7 +68,9 @@ class Memory:
         if found is not None and found != entry.now:
             entry.was.append((at, found))
 
-    def rank(self, topic: str, found: Digest, reverted: bool, heard: bool = False) -> int:
+    def rank(
+        self, topic: str, found: Digest, reverted: bool, heard: bool = False, stopped: bool = False
+    ) -> int:
         """How new a broker's message is: the greater the newer.
 
         Args:
@@ -74,12 +78,15 @@ class Memory:
             found: what the broker retains.
             reverted: the broker came back as it was some time ago.
             heard: it was said there while the other broker was away.
+            stopped: the broker had passed on all its news before it was stopped.
         """
         if heard and not reverted:
             return HEARD
         entry = self.entries.get(topic, Entry())
         if found == entry.now:
             return len(entry.was)
+        if stopped:
+            return GONE
         if not reverted:
             return NEW
         if found is None:
@@ -97,7 +104,8 @@ class Memory:
     def text(self) -> str:
         """All of it, for a file."""
         entries = {topic: [entry.now, entry.was] for topic, entry in self.entries.items()}
-        return json.dumps({"marks": self.marks, "entries": entries})
+        stood = {"together": self.together, "standby_began": self.standby_began}
+        return json.dumps({"marks": self.marks, **stood, "entries": entries})
 
     @classmethod
     def of_text(cls, text: str) -> Memory:
@@ -105,6 +113,8 @@ class Memory:
         memory = cls()
         found = json.loads(text)
         memory.marks = {str(side): int(mark) for side, mark in found["marks"].items()}
+        memory.together = bool(found.get("together"))
+        memory.standby_began = float(found.get("standby_began", 0))
         for topic, (now, was) in found["entries"].items():
             memory.entries[topic] = Entry(now, [(float(at), old) for at, old in was])
         return memory
@@ -133,6 +143,7 @@ def decide(
     standby_reverted: bool = False,
     *,
     heard: Mapping[str, str] = NOTHING,
+    standby_stopped: bool = False,
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """What each broker must be told so that both retain the newest.
 
@@ -147,6 +158,8 @@ def decide(
         primary_reverted: it came back as it was some time ago.
         standby_reverted: the same.
         heard: topic -> the side at which it was said while the other was away.
+        standby_stopped: both were together until it was stopped, with us: what it has besides is from its
+            clients' wills.
 
     Returns:
         For the primary and for the standby: topic -> payload.
@@ -159,7 +172,7 @@ def decide(
             continue
         at = heard.get(topic)
         newer = memory.rank(topic, digest(here), primary_reverted, at == "primary")
-        if newer >= memory.rank(topic, digest(there), standby_reverted, at == "standby"):
+        if newer >= memory.rank(topic, digest(there), standby_reverted, at == "standby", standby_stopped):
             for_standby[topic] = here
         else:
             for_primary[topic] = there

@@ -24,7 +24,7 @@ role = Role(
         Port("mqtt", 1883, audience="lan", door=True, devices=True, health="mqtt"),
     ),
     # The first broker of the fleet file is the primary; every further one is bridged to it.
-    needs=(Need("mosquitto", "mqtts", topics=(Topic("#"),)),),
+    needs=(Need("mosquitto", "mqtts", topics=(Topic("#"), Topic("$SYS/broker/uptime", "read"))),),
     state=(Directory("/var/lib/mosquitto", before=f"sh {SAVE}", units=(UNIT,)),),
     secrets=("mqtt/*", "mqtt-salt/*", "tls/*"),
     packages=("mosquitto",),

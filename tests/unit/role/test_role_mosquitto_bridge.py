@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -87,7 +88,8 @@ def test_each_brokers_own_topics_and_checks_stay_at_home(linked: tuple[Broker, B
         all_seeing.subscribe("$SYS/#")
         all_seeing.subscribe("hearth/bridge/#")
         topics = {message.topic for message in heard(all_seeing)}
-    assert topics == {"hearth/bridge/standby/state", "hearth/bridge/standby/mark"}
+    own = {"hearth/bridge/standby/state", "hearth/bridge/standby/mark"}
+    assert topics == own | {"$SYS/broker/uptime"}
 
 
 def test_the_bridges_user_is_no_master_of_the_broker(linked: tuple[Broker, Broker]) -> None:
@@ -232,6 +234,46 @@ def test_a_will_that_was_overruled_does_not_come_back_with_a_power_cut(
     assert kept(standby) == {"app/state": "offline"}
     bridge.start()
     assert kept(primary) == kept(standby) == {"app/state": "online"}
+
+
+def ran_longer(bridge: Bridge) -> None:
+    """As if the standby had run for a minute before: Mosquitto says it to ten seconds only."""
+    memory = json.loads(bridge.state.read_text())
+    bridge.state.write_text(json.dumps(memory | {"standby_began": memory["standby_began"] - 60}))
+
+
+def test_a_guest_that_is_restarted_brings_no_wills_along(pair: tuple[Broker, Broker, Bridge]) -> None:
+    """The bridge stops first, then the broker; its clients go to the primary, where that changes nothing."""
+    primary, standby, bridge = pair
+    keep(standby, "app/state", "online")
+    bridge.until(lambda: kept(primary) == {"app/state": "online"})
+    bridge.stop()
+    keep(standby, "app/state", "offline")
+    keep(standby, "app/other", "a will too")
+    standby.stop()
+    ran_longer(bridge)
+    keep(primary, "app/new", "said meanwhile")
+    standby.start()
+    bridge.start()
+    assert kept(primary) == kept(standby) == {"app/state": "online", "app/new": "said meanwhile"}
+
+
+def test_what_the_standby_served_alone_before_its_restart_is_news(
+    pair: tuple[Broker, Broker, Bridge],
+) -> None:
+    primary, standby, bridge = pair
+    keep(primary, "app/state", "before")
+    bridge.until(lambda: kept(standby) == {"app/state": "before"})
+    primary.stop()
+    bridge.until(lambda: "apart" in bridge.log)
+    keep(standby, "app/state", "meanwhile")
+    bridge.stop()
+    standby.stop()
+    ran_longer(bridge)
+    standby.start()
+    primary.start()
+    bridge.start()
+    assert kept(primary) == kept(standby) == {"app/state": "meanwhile"}
 
 
 def test_an_old_state_of_the_standby_overwrites_nothing_at_a_primary_that_was_quicker(
