@@ -18,7 +18,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mqtt_bridge.link import PATIENCE, UPDATES, ApartError, Heard, Link, Place, bridged, confirmed, uptime
+from mqtt_bridge.link import PATIENCE, UPDATES, ApartError, Heard, Link, Place, began_at, bridged, confirmed
 from mqtt_bridge.memory import Digest, Memory, decide, digest, load, save
 
 SIDES = ("primary", "standby")
@@ -43,8 +43,6 @@ class Bridge:
         self.inbox: queue.Queue[Heard] = queue.Queue()
         self.links: dict[str, Link] = {}
         self.heard: dict[str, str] = {}  # topic -> where it was said while the other broker was away
-        self.begun = False  # whether this process has brought them together yet
-        self.together = False
         self.unmarked = False
         self.unsure: deque[tuple[Any, str, Digest]] = deque()  # sent, but not confirmed by the broker yet
         self.pending: list[tuple[str, int, Any]] = []  # marks, likewise
@@ -82,7 +80,7 @@ class Bridge:
 
     def part(self) -> None:
         """Go on with the broker that is left; where neither is lost one is at fault: with none."""
-        self.together = False
+        self.memory.together = False
         if not any(link.lost for link in self.links.values()):
             self.drop()
         self.drop(lost=True)
@@ -127,14 +125,9 @@ class Bridge:
         primary, standby = (
             {topic: payload for topic, payload in found[side].items() if bridged(topic)} for side in SIDES
         )
-        told = decide(
-            self.memory,
-            primary,
-            standby,
-            *reverted,
-            heard=self.heard,
-            standby_stopped=self.stopped_with_us(found["standby"]),
-        )
+        began = began_at(found["standby"])
+        stopped = self.stopped_with_us(began)
+        told = decide(self.memory, primary, standby, *reverted, heard=self.heard, standby_stopped=stopped)
         missing = dict(zip(SIDES, told, strict=True))
         now = time.time()
         for side, messages in missing.items():
@@ -146,21 +139,20 @@ class Bridge:
             self.memory.note(topic, digest(primary.get(topic)), now)
         self.settle()
         self.heard.clear()
-        self.begun = self.together = True
+        self.memory.together, self.memory.standby_began = True, began
         counts = ", ".join(f"{len(messages)} for the {side}" for side, messages in missing.items())
         kept = sum(1 for topic in both if self.memory.agreed(topic))
         say(f"both brokers agree on {kept} retained messages; there were {counts}")
         self.told = ""
         self.mark()
 
-    def stopped_with_us(self, standby: dict[str, bytes]) -> bool:
-        """True where the standby was stopped after we were, as with its guest: it had passed on its news."""
-        ran = uptime(standby)
-        if ran is None:
-            return False
-        before, began = self.memory.standby_began, time.time() - ran
-        self.memory.standby_began = began
-        return not self.begun and self.memory.together and 0 < before < began - UPDATES - 1
+    def stopped_with_us(self, began: float) -> bool:
+        """True where the standby was stopped after we were, as with its guest: it had passed on its news.
+
+        Args:
+            began: when the standby began; see `began_at`.
+        """
+        return self.memory.together and 0 < self.memory.standby_began < began - UPDATES - 1
 
     def settle(self) -> None:
         """Wait until the brokers have what they were told. Raises ApartError when one does not say so."""
@@ -242,7 +234,6 @@ class Bridge:
         """Write the memory down."""
         self.confirm()
         self.memory.forget(time.time())
-        self.memory.together = self.together
         try:
             save(self.memory, self.state)
         except OSError as error:  # a full disk is no reason to part the brokers

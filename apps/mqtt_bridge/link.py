@@ -6,6 +6,7 @@ import contextlib
 import queue
 import ssl
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -211,10 +212,10 @@ def confirmed(info: mqtt.MQTTMessageInfo) -> bool:
         return False
 
 
-def uptime(retained: dict[str, bytes]) -> float | None:
-    """For how many seconds a broker has run, at most UPDATES too few; None where it does not say."""
+def began_at(retained: dict[str, bytes]) -> float:
+    """When a broker began, in seconds since 1970, at most UPDATES late; 0 where it does not say."""
     word = retained.get(UPTIME, b"").split(b" ")[0]
-    return float(word) if word.isdigit() else None
+    return time.time() - int(word) if word.isdigit() else 0.0
 
 
 def carried(properties: Any) -> Properties | None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,26 @@ class Bridge:
         """Wait until both brokers agree once more than now."""
         before = self.log.count("both brokers agree")
         self.until(lambda: self.log.count("both brokers agree") > before)
+
+    def agreed_on(self, topic: str, payload: str, at: Broker) -> None:
+        """Something retained is said at one broker, and both retain it and nothing else."""
+        keep(at, topic, payload)
+        self.until(lambda: kept(self.primary) == kept(self.standby) == {topic: payload})
+
+    def loses(self, broker: Broker) -> None:
+        """A broker is stopped, and the bridge knows."""
+        broker.stop()
+        self.until(lambda: "apart" in self.log)
+
+    def finds(self, broker: Broker, retained: Mapping[str, str]) -> None:
+        """A broker that was stopped is there again, with messages that it has saved; both agree."""
+        self.pause()
+        broker.start()
+        for topic, payload in retained.items():
+            keep(broker, topic, payload)
+        saved(broker)
+        self.go_on()
+        self.agreed_again()
 
     def pause(self) -> None:
         """Keep it from doing anything; the world goes on."""

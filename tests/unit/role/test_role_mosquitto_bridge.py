@@ -174,18 +174,12 @@ def test_what_was_said_at_the_standby_meanwhile_is_newer_than_what_the_primary_b
 ) -> None:
     """A primary that is stopped publishes its clients' wills; they have gone to the standby long before."""
     primary, standby, bridge = pair
-    keep(primary, "app/state", "online")
-    bridge.until(lambda: kept(standby) == {"app/state": "online"})
-    primary.stop()
-    bridge.until(lambda: "apart" in bridge.log)
+    bridge.agreed_on("app/state", "online", at=primary)
+    bridge.loses(primary)
     keep(standby, "app/state", "online")
-    bridge.pause()
-    primary.start()
-    keep(primary, "app/state", "offline")
-    keep(primary, "app/other", "nobody else said anything of it")
-    bridge.go_on()
-    bridge.agreed_again()
-    wanted = {"app/state": "online", "app/other": "nobody else said anything of it"}
+    other = {"app/other": "nobody else said anything of it"}
+    bridge.finds(primary, {"app/state": "offline", **other})
+    wanted = {"app/state": "online", **other}
     assert kept(primary) == kept(standby) == wanted
     keep(primary, "app/state", "offline")
     bridge.until(lambda: kept(standby) == {**wanted, "app/state": "offline"})
@@ -215,17 +209,10 @@ def test_a_will_that_was_overruled_does_not_come_back_with_a_power_cut(
 ) -> None:
     """Since that will was saved, the broker saved nothing more."""
     primary, standby, bridge = pair
-    keep(standby, "app/state", "online")
-    bridge.until(lambda: kept(primary) == {"app/state": "online"})
-    standby.stop()
-    bridge.until(lambda: "apart" in bridge.log)
+    bridge.agreed_on("app/state", "online", at=standby)
+    bridge.loses(standby)
     keep(primary, "app/state", "online")
-    bridge.pause()
-    standby.start()
-    keep(standby, "app/state", "offline")
-    saved(standby)
-    bridge.go_on()
-    bridge.agreed_again()
+    bridge.finds(standby, {"app/state": "offline"})
     assert kept(primary) == kept(standby) == {"app/state": "online"}
     time.sleep(0.5)  # a mark
     kill(standby)
@@ -245,8 +232,7 @@ def ran_longer(bridge: Bridge) -> None:
 def test_a_guest_that_is_restarted_brings_no_wills_along(pair: tuple[Broker, Broker, Bridge]) -> None:
     """The bridge stops first, then the broker; its clients go to the primary, where that changes nothing."""
     primary, standby, bridge = pair
-    keep(standby, "app/state", "online")
-    bridge.until(lambda: kept(primary) == {"app/state": "online"})
+    bridge.agreed_on("app/state", "online", at=standby)
     bridge.stop()
     keep(standby, "app/state", "offline")
     keep(standby, "app/other", "a will too")
@@ -262,10 +248,8 @@ def test_what_the_standby_served_alone_before_its_restart_is_news(
     pair: tuple[Broker, Broker, Bridge],
 ) -> None:
     primary, standby, bridge = pair
-    keep(primary, "app/state", "before")
-    bridge.until(lambda: kept(standby) == {"app/state": "before"})
-    primary.stop()
-    bridge.until(lambda: "apart" in bridge.log)
+    bridge.agreed_on("app/state", "before", at=primary)
+    bridge.loses(primary)
     keep(standby, "app/state", "meanwhile")
     bridge.stop()
     standby.stop()
