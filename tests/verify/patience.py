@@ -9,19 +9,24 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def missing_none(look: Callable[[], set[T]], wanted: set[T], seconds: float, pause: float = 3) -> None:
+def settled(look: Callable[[], T], wanted: T, seconds: float, pause: float = 1) -> T:
+    """What is seen once it is what is wanted, or when the time is over; `pause`: seconds between looks."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) != wanted and time.monotonic() < deadline:
+        time.sleep(pause)
+    return found
+
+
+def missing_none(look: Callable[[], set[T]], wanted: set[T], seconds: float) -> None:
     """Look until all that is wanted was there at once.
 
     Args:
         look: what is there now.
         wanted: what has to be.
         seconds: for how long to look.
-        pause: seconds between two looks.
 
     Raises:
         AssertionError: something of it was still missing; names it.
     """
-    end = time.monotonic() + seconds
-    while lacking := wanted - look():
-        assert time.monotonic() < end, f"still missing after {seconds:.0f} s: {lacking}"
-        time.sleep(pause)
+    lacking = settled(lambda: wanted - look(), set(), seconds, pause=3)
+    assert not lacking, f"still missing after {seconds:.0f} s: {lacking}"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from under_test import TIMEOUT, UnderTest, address_of
 
 from hearth.fleet.model import Guest
-
-T = TypeVar("T")
 
 
 class Rest:
@@ -42,11 +38,3 @@ class Rest:
         verb = method or ("GET" if body is None else "POST")
         answer = self._client.request(verb, path, json=body, headers=headers)
         return answer.status_code, answer.json()
-
-
-def settled(look: Callable[[], T], wanted: T, seconds: float) -> T:
-    """What is seen as soon as it is what is wanted, or when the time is over."""
-    deadline = time.monotonic() + seconds
-    while (found := look()) != wanted and time.monotonic() < deadline:
-        time.sleep(1)
-    return found

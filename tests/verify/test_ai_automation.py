@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rest import Rest, settled
+from patience import settled
+from rest import Rest
 from sandbox import assert_confined
 from under_test import UnderTest
 

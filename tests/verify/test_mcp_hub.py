@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from mqtt_client import Mqtt
-from rest import Rest, settled
+from patience import settled
+from rest import Rest
 from sandbox import assert_confined
 from under_test import UnderTest, address_of
 
